@@ -1,0 +1,35 @@
+//! A function and its argument in a child process: start it, join it.
+//!
+//! Mirrors Python's `p = Process(target=run_child, args=("test",))`, `p.start()`, `p.join()`. Run
+//! it with `cargo run -p process-demo`.
+//!
+//! What to notice: the child's line always comes third. `start` only begins the child; it is `join`
+//! that holds the parent's last line back until the child has ended.
+
+use std::process;
+
+use anyhow::ensure;
+
+use crate::{output::say, process::Process};
+
+pub fn run() -> anyhow::Result<u8> {
+    say!("Parent process {}.", process::id())?;
+    let mut child = Process::new("run_child", ["test"]);
+    // Before `start`: after it, the child's line could come first.
+    say!("Child process will start.")?;
+    child.start()?;
+    let status = child.join()?;
+    ensure!(status.success(), "the child process failed: {status}");
+    say!("Child process end.")?;
+    Ok(0)
+}
+
+/// What the child does.
+pub fn run_child(args: &[String]) -> anyhow::Result<u8> {
+    say!(
+        "Run child process {} ({})...",
+        args.join(" "),
+        process::id()
+    )?;
+    Ok(0)
+}

@@ -1,0 +1,227 @@
+//! What the tests of all demos share: running a demo so that nothing of it can outlive the test,
+//! and checking that one line came before another.
+#![allow(dead_code, reason = "each test file takes what it needs")]
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use assert_cmd::assert::Assert;
+use predicates::prelude::*;
+
+/// Long enough for a slow and busy machine: reached only by a demo that hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Builds a demo's command line: `demo!("--workers", "3")`. The demo is the one whose manifest
+/// names this test.
+#[macro_export]
+macro_rules! demo {
+    ($($argument:expr),* $(,)?) => {{
+        let arguments: &[&str] = &[$($argument),*];
+        $crate::common::command(::assert_cmd::cargo::cargo_bin!(env!("CARGO_PKG_NAME")), arguments)
+    }};
+}
+
+pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    // A group of its own, so that the demo can be ended together with all its children.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command
+}
+
+/// Runs a demo to its end, checks that it left no process behind, and hands over what it printed.
+pub fn run(mut command: Command) -> Assert {
+    let child = command.spawn().expect("the demo can be started");
+    Assert::new(finish(child)).append_context("command", format!("{command:?}"))
+}
+
+/// Waits for a running demo, as [`run`] does for a new one.
+///
+/// Its output ends only when the last process that holds it has ended. So a child that is left
+/// behind holds us up, until the limit ends the whole group.
+pub fn finish(child: Child) -> Output {
+    let demo = child.id();
+    let (ended, end) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        let hangs = end.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+        if hangs {
+            kill_group(demo);
+        }
+        hangs
+    });
+    let output = child
+        .wait_with_output()
+        .expect("the demo can be waited for");
+    drop(ended);
+    let hung = watchdog.join().expect("the watchdog does not panic");
+    assert!(
+        !hung,
+        "the demo, or a child of it, was still there after {LIMIT:?}; so far: {output:#?}"
+    );
+    assert!(
+        group_is_gone(demo),
+        "the demo left a process behind; its output: {output:#?}"
+    );
+    output
+}
+
+/// Whether no process is left of a demo's group. A zombie counts as one: nobody waited for it.
+#[cfg(unix)]
+pub fn group_is_gone(demo: u32) -> bool {
+    use nix::{errno::Errno, sys::signal::killpg};
+    let nobody = killpg(pid(demo), None) == Err(Errno::ESRCH);
+    if !nobody {
+        kill_group(demo);
+    }
+    nobody
+}
+
+#[cfg(unix)]
+fn kill_group(demo: u32) {
+    // It fails only if nobody is left, which is what we want.
+    let _ = nix::sys::signal::killpg(pid(demo), nix::sys::signal::SIGKILL);
+}
+
+#[cfg(unix)]
+pub fn pid(id: u32) -> nix::unistd::Pid {
+    nix::unistd::Pid::from_raw(id.try_into().expect("a process id fits into pid_t"))
+}
+
+/// Windows knows no process groups of this kind: there, a child left behind is noticed by the
+/// output it holds open.
+#[cfg(not(unix))]
+pub fn group_is_gone(_: u32) -> bool {
+    true
+}
+
+#[cfg(not(unix))]
+fn kill_group(demo: u32) {
+    let _ = Command::new("taskkill")
+        .args(["/F", "/T", "/PID", &demo.to_string()])
+        .output();
+}
+
+/// What the demo printed on stdout.
+pub fn stdout(assert: &Assert) -> String {
+    String::from_utf8(assert.get_output().stdout.clone()).expect("stdout is UTF-8")
+}
+
+/// Asserts that each of these lines stands in the text exactly once, and after the one named before
+/// it.
+///
+/// Other lines may stand between them: happens-before, and no more.
+#[track_caller]
+pub fn assert_order<L: AsRef<str>>(text: &str, lines: impl IntoIterator<Item = L>) {
+    let mut previous: Option<(usize, String)> = None;
+    for line in lines {
+        let line = line.as_ref();
+        let places: Vec<usize> = text
+            .lines()
+            .enumerate()
+            .filter(|(_, l)| *l == line)
+            .map(|(place, _)| place)
+            .collect();
+        let &[place] = places.as_slice() else {
+            panic!(
+                "{line:?} stands {} times, not once, in:\n{text}",
+                places.len()
+            );
+        };
+        if let Some((before, earlier)) = previous {
+            assert!(
+                before < place,
+                "{line:?} is out of place: it stands before {earlier:?} in:\n{text}"
+            );
+        }
+        previous = Some((place, line.to_owned()));
+    }
+}
+
+/// Asserts that a pattern with one group matches exactly one line, and returns what the group
+/// matched.
+#[track_caller]
+pub fn capture(text: &str, pattern: &str) -> String {
+    match captures(text, pattern).as_slice() {
+        [one] => one.clone(),
+        found => panic!(
+            "{pattern:?} matches {} lines, not one, in:\n{text}",
+            found.len()
+        ),
+    }
+}
+
+/// What the pattern's first group matched, for each line that the pattern matches as a whole.
+pub fn captures(text: &str, pattern: &str) -> Vec<String> {
+    let pattern = regex::Regex::new(&format!("^{pattern}$")).expect("the pattern is valid");
+    text.lines()
+        .filter_map(|line| Some(pattern.captures(line)?[1].to_owned()))
+        .collect()
+}
+
+/// Asserts that the demo refuses its arguments: exit code 2, nothing on stdout, a message that
+/// contains `allowed`.
+#[track_caller]
+pub fn assert_usage_error(command: Command, allowed: &str) {
+    run(command)
+        .code(2)
+        .stdout("")
+        .stderr(predicate::str::contains(allowed));
+}
+
+/// Asserts that the demo ends quietly, by exit code 0, when its output's reader leaves before the
+/// first line.
+#[track_caller]
+pub fn assert_quiet_without_reader(mut command: Command) {
+    let (reader, writer) = io::pipe().expect("a pipe can be made");
+    drop(reader);
+    command.stdout(writer);
+    run(command).code(0).stderr("");
+}
+
+/// Asserts that a full disk under stdout is an error and not a panic. (`/dev/full` exists on Linux
+/// only.)
+#[track_caller]
+pub fn assert_error_on_full_disk(mut command: Command) {
+    if cfg!(target_os = "linux") {
+        command.stdout(
+            File::options()
+                .write(true)
+                .open("/dev/full")
+                .expect("/dev/full can be opened"),
+        );
+        run(command).code(1).stderr(predicate::str::contains(
+            "cannot write to stdout: No space left on device",
+        ));
+    }
+}
+
+/// Runs a demo with a terminal as its stdout, and returns what appeared there.
+#[cfg(unix)]
+pub fn run_on_a_terminal(mut command: Command) -> String {
+    let terminal = nix::pty::openpty(None, None).expect("a terminal can be made");
+    command.stdout(terminal.slave);
+    let child = command.spawn().expect("the demo can be started");
+    // `command` holds our copy of the terminal's end: while it is open, the reading below would
+    // never end.
+    drop(command);
+    let mut seen = Vec::new();
+    // Linux ends the reading of a terminal whose other end is closed with an error, other systems
+    // with an end of file.
+    let _ = File::from(terminal.master).read_to_end(&mut seen);
+    assert!(finish(child).status.success());
+    String::from_utf8(seen)
+        .expect("the output is UTF-8")
+        .replace("\r\n", "\n")
+}
