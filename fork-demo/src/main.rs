@@ -15,6 +15,7 @@ use clap::Parser;
 mod child;
 #[cfg(unix)]
 mod fork;
+#[cfg_attr(not(unix), allow(dead_code, unused_imports, unused_macros))]
 mod output;
 
 /// One process becomes two: fork, and what a parent owes its children.
