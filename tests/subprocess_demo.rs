@@ -2,8 +2,21 @@
 
 mod common;
 
+#[cfg(unix)]
+use std::{
+    io::{BufRead, BufReader},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+#[cfg(unix)]
+use assert_cmd::assert::Assert;
 use common::*;
 use predicates::prelude::*;
+
+/// All lessons but `call`.
+const LESSONS: [&str; 5] = ["communicate", "pipeline", "merge", "timeout", "deadlock"];
 
 /// A demo run whose PATH leads nowhere, so that no program is found, whatever is installed.
 fn without_path(mut command: std::process::Command) -> std::process::Command {
@@ -53,22 +66,298 @@ fn the_exit_code_of_the_child_is_ours() {
     );
 }
 
-#[cfg(unix)]
 #[test]
-fn a_child_killed_by_a_signal_is_named_with_it() {
-    let assert = run(demo!("call", "sh", "-c", "kill -KILL $$")).code(128 + 9);
-    assert_order(
-        &stdout(&assert),
-        ["$ sh -c kill -KILL $$", "Killed by signal: 9 (SIGKILL)"],
-    );
+fn every_exit_code_has_its_line() {
+    let (shell, option) = if cfg!(windows) {
+        ("cmd", "/C")
+    } else {
+        ("sh", "-c")
+    };
+    for code in [0, 3, 255] {
+        let assert = run(demo!("call", shell, option, &format!("exit {code}"))).code(code);
+        let expected = format!("$ {shell} {option} exit {code}\nExit code: {code}\n");
+        assert_eq!(stdout(&assert), expected);
+    }
 }
 
 #[cfg(unix)]
 #[test]
-fn a_file_that_is_not_executable_is_exit_code_126() {
-    run(demo!("call", "/dev/null"))
-        .code(126)
-        .stderr(predicate::str::contains("/dev/null"));
+fn a_child_killed_by_a_signal_is_named_with_it() {
+    for (name, number) in [("KILL", 9), ("TERM", 15)] {
+        let assert = run(demo!("call", "sh", "-c", &format!("kill -{name} $$"))).code(128 + number);
+        assert_order(
+            &stdout(&assert),
+            [
+                format!("$ sh -c kill -{name} $$"),
+                format!("Killed by signal: {number} (SIG{name})"),
+            ],
+        );
+    }
+}
+
+/// Files that no shell can run either.
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_run_is_exit_code_126_with_the_reason() {
+    let directory = format!(
+        "{}/cannot-be-run-{}",
+        env!("CARGO_TARGET_TMPDIR"),
+        std::process::id()
+    );
+    // By a shell: a file that this process wrote could still be open in a child that another test
+    // is just starting, and then "Text file busy" is why it cannot be run.
+    let make = r#"mkdir "$0" && cd "$0" && echo 'exit 0' >text && echo '#!/nowhere' >lost &&
+        echo 'exit 0' >data && chmod +x text lost"#;
+    run(command("sh", &["-c", make, &directory])).success();
+    let reasons = [
+        ("text", "as in #!/bin/sh"),
+        ("lost", "see the #! in its first line"),
+        ("data", "is it executable"),
+        ("", "it is a directory"),
+        ("data/x", "Not a directory"),
+    ];
+    for (name, reason) in reasons {
+        run(demo!("call", &format!("{directory}/{name}")))
+            .code(126)
+            .stderr(predicate::str::contains(reason).and(predicate::str::contains(name)));
+    }
+    std::fs::remove_dir_all(directory).expect("it can be removed");
+}
+
+#[test]
+fn an_empty_name_is_no_program() {
+    run(demo!("call", ""))
+        .code(127)
+        .stderr(predicate::str::contains(r#"program "" not found"#));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_argument_need_not_be_text() {
+    let mut command = demo!("call", "printf", "%s");
+    command.arg(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff\n"));
+    let assert = run(command).success();
+    let got = &assert.get_output().stdout;
+    assert!(got.windows(2).any(|bytes| bytes == b"\xff\n"), "{got:?}");
+}
+
+/// 1 MiB each way, sixteen times what a pipe holds: whoever does not read all the time hangs.
+#[test]
+fn a_child_gets_and_gives_more_than_its_pipes_hold() {
+    let assert = run(demo!("communicate")).success().stderr("");
+    let all: String = stdout(&assert)
+        .lines()
+        .skip(1)
+        .take(4)
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert_eq!(
+        all,
+        "  stdin took all 1048576 bytes\n  \
+         stdout gave all 1048576 bytes back, none wrong\n  \
+         stderr gave all 1048576 bytes back, none wrong\n  \
+         the child's end: exit code 0"
+    );
+}
+
+#[test]
+fn what_a_child_said_before_it_left_is_not_lost() {
+    let out = stdout(&run(demo!("communicate")).success());
+    let lines: Vec<&str> = out.lines().collect();
+    let ends = if cfg!(unix) {
+        ["exit code 0", "killed by signal: 9 (SIGKILL)"]
+    } else {
+        [""; 2]
+    };
+    for (child, end) in lines.chunks(5).skip(1).zip(ends) {
+        let sent = capture(child[1], r"  stdin took (\d+) of 1048576 bytes, then: .+");
+        let sent: usize = sent.parse().expect("a number");
+        assert!((64_000..1_048_576).contains(&sent), "{sent}");
+        for (line, name) in child[2..4].iter().zip(["stdout", "stderr"]) {
+            assert_eq!(
+                *line,
+                format!("  {name} gave the first 64000 bytes back, none wrong")
+            );
+        }
+        let said = capture(child[4], "  the child's end: (.+)");
+        assert!(said.starts_with(end), "{said}");
+    }
+    assert_eq!(lines.len(), 15, "{out}");
+}
+
+#[test]
+fn a_pipeline_ends_when_its_last_program_has_had_enough() {
+    let assert = run(demo!("pipeline")).success().stderr("");
+    let (count, code) = match cfg!(unix) {
+        true => ("killed by signal: 13 (SIGPIPE)", 141),
+        false => ("exit code 0", 0),
+    };
+    assert_eq!(
+        stdout(&assert),
+        format!(
+            "$ count | square | take\n1\n4\n9\n\
+             count: {count}\nsquare: exit code 0\ntake: exit code 0\n\
+             Exit code in a shell: 0; with pipefail: {code}\n"
+        )
+    );
+}
+
+#[test]
+fn merged_lines_are_in_the_order_written() {
+    let assert = run(demo!("merge")).success().stderr("");
+    assert_eq!(
+        stdout(&assert),
+        "1 to stdout\n2 to stderr\n3 to stdout\n4 to stderr\n5 to stdout\n6 to stderr\n\
+         ... 10000 lines in all, in the order written\n"
+    );
+}
+
+#[test]
+fn a_child_that_hangs_is_gone_with_its_children_within_a_second_of_the_limit() {
+    let out = stdout(&run(demo!("timeout")).success().stderr(""));
+    let child = capture(&out, r"Child (\d+) has 1s\.");
+    let helpers = capture(
+        &out,
+        r"  I don't end when asked, nor do my children \[(\d+, \d+)\]\.",
+    );
+    let after = capture(&out, r"All gone, (\d\.\d\d) seconds after the limit\.");
+    assert!(after.parse::<f64>().expect("a number") < 1.0, "{out}");
+    let mut lines = vec![
+        format!("Child {child} has 1s."),
+        format!("  I don't end when asked, nor do my children [{helpers}]."),
+        "Time is up: asked to end.".to_owned(),
+        "Still there: killed.".to_owned(),
+        format!("All gone, {after} seconds after the limit."),
+        format!("Child {child}: killed by signal: 9 (SIGKILL)"),
+    ];
+    if cfg!(not(unix)) {
+        lines.remove(2);
+        lines.pop();
+    }
+    assert_order(&out, lines);
+}
+
+#[test]
+fn a_child_without_any_time_is_gone_too() {
+    run(demo!("timeout", "--limit", "0"))
+        .success()
+        .stderr("")
+        .stdout(predicate::str::contains("has 0ns."));
+}
+
+#[test]
+fn one_byte_more_than_a_pipe_holds_is_a_deadlock_for_who_does_not_read() {
+    let out = stdout(&run(demo!("deadlock")).success().stderr(""));
+    let (stuck, done) = out
+        .split_once("First read, then wait:\n")
+        .expect("two versions");
+    let holds = |text| capture(text, r"  child: (\d+) bytes written, one to go");
+    assert!(
+        stuck.contains("Watchdog: for 1s nobody has moved."),
+        "{out}"
+    );
+    assert!(!stuck.contains("the last byte is in the pipe"), "{out}");
+    assert!(!done.contains("Watchdog"), "{out}");
+    assert_eq!(holds(stuck), holds(done));
+    let all: usize = 1 + holds(done).parse::<usize>().expect("a number");
+    assert_order(
+        done,
+        [
+            "  child: the last byte is in the pipe",
+            &format!("  parent: {all} bytes read; exit code 0"),
+        ],
+    );
+    if cfg!(unix) {
+        capture(stuck, r"Parent (\d+): killed by signal: 9 \(SIGKILL\)");
+    }
+    if cfg!(target_os = "linux") {
+        assert_eq!(holds(done), "65536");
+    }
+}
+
+/// A demo whose standard streams and limits are set by a shell: `exec "$0" "$@" <&-`.
+#[cfg(unix)]
+fn from_shell(script: &str, arguments: &[&str]) -> std::process::Command {
+    let itself = itself();
+    let head = ["-c", script, &itself];
+    command("sh", &[&head, arguments].concat())
+}
+
+/// What the lessons say, without the numbers that differ from run to run.
+fn without_numbers(out: &str) -> String {
+    let number = regex::Regex::new(r"\d+").expect("the pattern is valid");
+    number.replace_all(out, "N").into_owned()
+}
+
+#[cfg(unix)]
+#[test]
+fn every_lesson_says_the_same_without_stdin_into_a_file_and_with_few_descriptors() {
+    let settings = [
+        r#"exec "$0" "$@""#,
+        r#"exec "$0" "$@" <&-"#,
+        r#"ulimit -n 32; exec "$0" "$@""#,
+        r#"file=$(mktemp); "$0" "$@" >"$file"; code=$?; cat "$file"; rm "$file"; exit $code"#,
+    ];
+    let start = |lesson| {
+        settings.map(|script| {
+            from_shell(script, &[lesson])
+                .spawn()
+                .expect("sh can be started")
+        })
+    };
+    // All at once: some of them wait for a second, and do nothing meanwhile.
+    for children in LESSONS.map(start) {
+        let said = children.map(|child| {
+            let assert = Assert::new(finish(child)).success().stderr("");
+            without_numbers(&stdout(&assert))
+        });
+        for (other, script) in said.iter().zip(settings) {
+            assert_eq!(*other, said[0], "{script}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn every_lesson_ends_well_with_stdout_closed() {
+    let start = |lesson| {
+        from_shell(r#"exec "$0" "$@" >&-"#, &[lesson])
+            .spawn()
+            .expect("sh can be started")
+    };
+    for child in LESSONS.map(start) {
+        Assert::new(finish(child)).success().stdout("").stderr("");
+    }
+}
+
+/// Whether all of a demo's children end when the demo is killed. They can learn of it only by the
+/// pipes that they share with it.
+#[cfg(unix)]
+#[test]
+fn no_child_outlives_a_lesson_that_is_killed() {
+    use nix::sys::signal::{Signal, killpg};
+    let moments = [
+        (vec!["timeout", "--limit", "3600"], "I don't end when asked"),
+        (vec!["deadlock"], "one to go"),
+    ];
+    for (lesson, moment) in moments {
+        for signal in [Signal::SIGINT, Signal::SIGKILL] {
+            // Every process that comes of the demo has our pipe as its descriptor 3, although the
+            // demo gives its children another stdout. So the pipe ends when nobody is left.
+            let mut demo = from_shell(r#"exec "$0" "$@" 3>&1"#, &lesson)
+                .spawn()
+                .expect("it starts");
+            let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
+            lines.find(|line| line.as_ref().is_ok_and(|line| line.contains(moment)));
+            // The demo alone: its children are in other groups.
+            killpg(pid(demo.id()), signal).expect("the demo is there");
+            let (ended, end) = mpsc::channel();
+            thread::spawn(move || ended.send(lines.last()));
+            let left = end.recv_timeout(Duration::from_secs(30));
+            assert!(left.is_ok(), "{lesson:?}: children outlived {signal}");
+            finish(demo);
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -82,22 +371,40 @@ fn a_terminal_shows_the_same_lines_as_a_pipe() {
 #[test]
 fn it_ends_quietly_when_nobody_reads() {
     assert_quiet_without_reader(demo!("call", &itself(), "--version"));
+    for lesson in LESSONS {
+        assert_quiet_without_reader(demo!(lesson));
+    }
 }
 
 #[test]
 fn a_full_disk_is_an_error() {
     assert_error_on_full_disk(demo!());
+    for lesson in LESSONS {
+        assert_error_on_full_disk(demo!(lesson));
+    }
 }
 
 #[test]
 fn wrong_arguments_are_refused() {
     assert_usage_error(demo!("--nonsense"), "--nonsense");
     assert_usage_error(demo!("nonsense"), "nonsense");
+    assert_usage_error(demo!("timeout", "--limit", "-1"), "from 0 to 3600");
+    assert_usage_error(demo!("timeout", "--limit", "NaN"), "from 0 to 3600");
+}
+
+#[test]
+fn a_role_that_no_child_has_is_an_error() {
+    run(demo!("--role", "nonsense"))
+        .code(1)
+        .stderr(predicate::str::contains(
+            r#"no child has the role "nonsense""#,
+        ));
 }
 
 #[test]
 fn help_names_every_lesson() {
-    run(demo!("--help"))
-        .success()
-        .stdout(predicate::str::contains("call"));
+    let assert = run(demo!("--help")).success();
+    for lesson in LESSONS.iter().chain(&["call"]) {
+        assert!(stdout(&assert).contains(lesson), "{lesson}");
+    }
 }

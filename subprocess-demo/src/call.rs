@@ -9,17 +9,24 @@
 //! not be run, 128 + N for one killed by signal N.
 
 use std::{
-    ffi::OsString,
-    io::{self, Write},
-    process::{Command, ExitStatus},
+    ffi::{OsStr, OsString},
+    io::{self, ErrorKind, Write},
+    path::Path,
+    process::Command,
 };
 
 use anyhow::Context;
 
-use crate::output::{complain, say};
+use crate::{
+    ending,
+    output::{complain, say},
+};
 
 const NOT_FOUND: u8 = 127;
-const NOT_EXECUTABLE: u8 = 126;
+const CANNOT_RUN: u8 = 126;
+
+/// What the system says of a file that is neither a program nor a script.
+const NO_PROGRAM: i32 = if cfg!(windows) { 193 } else { 8 };
 
 /// Runs `command`, or the notes' own one if it is empty.
 pub fn run(command: &[OsString]) -> anyhow::Result<u8> {
@@ -32,42 +39,49 @@ pub fn run(command: &[OsString]) -> anyhow::Result<u8> {
     // first.
     io::stdout().flush().context("cannot write to stdout")?;
 
-    let program = &words[0];
-    let status = match Command::new(&command[0]).args(&command[1..]).status() {
+    let (program, arguments) = (&command[0], &command[1..]);
+    let status = match Command::new(program).args(arguments).status() {
         Ok(status) => status,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) => return why_not(program, error),
+    };
+    match status.code() {
+        Some(code) => say!("Exit code: {code}")?,
+        // "signal: 9 (SIGKILL)"
+        None => say!("Killed by {status}")?,
+    }
+    Ok(ending::shell_code(status))
+}
+
+/// Says why a program could not be started, and returns the exit code that a shell gives to that.
+///
+/// # Errors
+/// When it is not the program's fault: when the system has no room for another process, say.
+fn why_not(program: &OsStr, error: io::Error) -> anyhow::Result<u8> {
+    let path = Path::new(program);
+    // A name without a slash is looked for in the folders of PATH, and not here.
+    let is_path = path.components().count() > 1;
+    let reason = match error.kind() {
+        ErrorKind::NotFound if is_path && path.exists() => {
+            "it is there, but what should run it is not: see the #! in its first line".to_owned()
+        }
+        _ if error.kind() == ErrorKind::NotFound || program.is_empty() => {
             complain(format_args!(
                 "program {program:?} not found: install it, or try another: \
                  cargo run -p subprocess-demo -- call cargo --version"
             ));
             return Ok(NOT_FOUND);
         }
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            complain(format_args!("program {program:?} cannot be run: {error}"));
-            return Ok(NOT_EXECUTABLE);
+        ErrorKind::PermissionDenied if path.is_dir() => "it is a directory".to_owned(),
+        ErrorKind::PermissionDenied => {
+            format!("{error}: is it executable, and are you allowed to run it?")
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot start {program:?}")),
+        _ if error.raw_os_error() == Some(NO_PROGRAM) => {
+            format!("{error}: a script must name what runs it in its first line, as in #!/bin/sh")
+        }
+        // A path through a file that is no folder.
+        ErrorKind::NotADirectory => error.to_string(),
+        _ => return Err(error).with_context(|| format!("cannot start {program:?}")),
     };
-    report(status)
-}
-
-/// Says how the child ended, and returns the exit code that a shell would give to that.
-fn report(status: ExitStatus) -> anyhow::Result<u8> {
-    if let Some(code) = status.code() {
-        say!("Exit code: {code}")?;
-        // Windows knows codes above 255; ours says at least that it was not 0.
-        return Ok(u8::try_from(code).unwrap_or(1));
-    }
-    // "signal: 9 (SIGKILL)"
-    say!("Killed by {status}")?;
-    Ok(128 + signal(status))
-}
-
-/// The number of the signal that killed the child; 0 if none did.
-fn signal(status: ExitStatus) -> u8 {
-    #[cfg(unix)]
-    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-    #[cfg(not(unix))]
-    let signal = None;
-    signal.map_or(0, |signal: i32| u8::try_from(signal).unwrap_or(0))
+    complain(format_args!("program {program:?} cannot be run: {reason}"));
+    Ok(CANNOT_RUN)
 }

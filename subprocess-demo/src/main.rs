@@ -1,19 +1,39 @@
 //! # subprocess-demo: another program as a child
 //!
 //! Until now a child ran our own code. Here it is any program, and what connects us are its
-//! arguments, its standard streams and its exit code.
+//! arguments, its standard streams and its exit code. The streams are pipes, so that the lessons
+//! are about pipes too: who holds which end, when the end of file comes, and why the order of two
+//! lines matters.
 //!
 //! ```text
 //! cargo run -p subprocess-demo                          the notes' own program: call.rs
 //! cargo run -p subprocess-demo -- call COMMAND...       the same with any command
+//! cargo run -p subprocess-demo -- communicate           much text in, much text back
+//! cargo run -p subprocess-demo -- pipeline              three programs in a row
+//! cargo run -p subprocess-demo -- merge                 stdout and stderr as one stream
+//! cargo run -p subprocess-demo -- timeout               a child that hangs, and its children
+//! cargo run -p subprocess-demo -- deadlock              the classic hang, watched
 //! ```
+//!
+//! Each lesson has the file of its name. What they share: [`role`] is how this program plays its
+//! own children, so that they exist on every machine; [`ending`] how a child ended; [`family`] a
+//! child with its own children, watched and ended as one; [`capacity`] how much a pipe holds.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
 mod call;
+mod capacity;
+mod communicate;
+mod deadlock;
+mod ending;
+mod family;
+mod merge;
 mod output;
+mod pipeline;
+mod role;
+mod timeout;
 
 /// Another program as a child: its output, its input, its exit code.
 #[derive(Parser)]
@@ -31,12 +51,51 @@ enum Lesson {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+    /// Send a child more text than a pipe holds, and get as much back, without deadlock.
+    Communicate,
+    /// Join three programs by pipes; the last one to start ends first, and that ends the others.
+    Pipeline,
+    /// Read a child's stdout and stderr as one stream, in the order written.
+    Merge,
+    /// End a child that hangs, and all its own children, when its time is up.
+    Timeout {
+        /// The time that it has, in seconds.
+        #[arg(long, default_value = "1", allow_negative_numbers = true, value_parser = seconds)]
+        limit: Duration,
+    },
+    /// See a parent and its child wait for each other, and what would have helped.
+    Deadlock,
 }
 
 fn main() -> ExitCode {
+    // First of all: in a child of ours, its role is the whole program.
+    let roles = [
+        &communicate::ROLES[..],
+        &pipeline::ROLES,
+        &merge::ROLES,
+        &timeout::ROLES,
+        &deadlock::ROLES,
+    ];
+    if let Some(result) = role::play(&roles.concat()) {
+        return ExitCode::from(output::exit_code(result));
+    }
     let cli = Cli::parse();
     ExitCode::from(output::exit_code(match cli.lesson {
         None => call::run(&[]),
         Some(Lesson::Call { command }) => call::run(&command),
+        Some(Lesson::Communicate) => communicate::run(),
+        Some(Lesson::Pipeline) => pipeline::run(),
+        Some(Lesson::Merge) => merge::run(),
+        Some(Lesson::Timeout { limit }) => timeout::run(limit),
+        Some(Lesson::Deadlock) => deadlock::run(),
     }))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 0.0..=3600.0) => Ok(Duration::from_secs_f64(seconds)),
+        _ => {
+            Err("a number of seconds from 0 to 3600 is allowed, with a fraction if need be".into())
+        }
+    }
 }

@@ -1,0 +1,202 @@
+//! Text into a child's stdin, its stdout and stderr back: more of each than a pipe holds.
+//!
+//! Mirrors Python's `p = Popen(..., stdin=PIPE, stdout=PIPE, stderr=PIPE)` with `out, err =
+//! p.communicate(text)`. Run it with `cargo run -p subprocess-demo -- communicate`.
+//!
+//! What to notice: three pipes, and each may be full or empty at any time. Who writes all of stdin
+//! first, and reads then, waits for ever: the child stops reading as soon as nobody takes its
+//! answers away. So each pipe has a thread of its own here. And a child need not play along: the
+//! second one stops reading, the third one dies, and what came from them by then is not lost.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    process::{Child, ChildStdin, ExitStatus, Stdio},
+    thread,
+};
+
+use anyhow::{Context, ensure};
+
+use crate::{
+    ending,
+    output::say,
+    role::{self, Role},
+};
+
+/// The children of this lesson.
+pub const ROLES: [(&str, Role); 3] = [
+    ("reads-all", reads_all),
+    ("closes-stdin", closes_stdin),
+    ("dies", dies),
+];
+
+/// 16,384 lines of 64 bytes are 1 MiB; a pipe holds 64 KiB on Linux, and less elsewhere.
+const LINES: usize = 16_384;
+
+/// After so many lines, the second child and the third have had enough.
+const ENOUGH: usize = 1_000;
+
+/// What a child took and gave until it ended.
+struct Exchange {
+    sent: usize,
+    send_error: Option<io::Error>,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    status: ExitStatus,
+}
+
+pub fn run() -> anyhow::Result<u8> {
+    let line = |n| format!("{:.<63}\n", format!("line {n} "));
+    let text: String = (0..LINES).map(line).collect();
+    let capitals = text.to_uppercase();
+
+    for (name, _) in ROLES {
+        let child = role::command(name)?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start the child that {name}"))?;
+        let id = child.id();
+        let exchange = communicate(child, text.as_bytes())?;
+        say!("Child {id} {}:", name.replace('-', " "))?;
+        report(&exchange, &text, &capitals)?;
+
+        let expected = if name == "reads-all" { LINES } else { ENOUGH };
+        ensure!(
+            exchange.stdout.len() == expected * 64 && exchange.stderr.len() == expected * 64,
+            "the child ended before it had answered {expected} lines"
+        );
+    }
+    Ok(0)
+}
+
+/// Sends `input` to the child and collects what it answers, until it has ended.
+fn communicate(mut child: Child, input: &[u8]) -> anyhow::Result<Exchange> {
+    let stdin = child.stdin.take().context("stdin is no pipe")?;
+    let stdout = child.stdout.take().context("stdout is no pipe")?;
+    let stderr = child.stderr.take().context("stderr is no pipe")?;
+
+    let (sent, stdout, stderr) = thread::scope(|scope| {
+        let new = thread::Builder::new;
+        // Each thread owns its end of a pipe, and closes it when it is done. If a thread cannot be
+        // started, its end closes at once; the child notices, and ends; and so do the others.
+        let sent = new().spawn_scoped(scope, move || send(input, stdin));
+        let stdout = new().spawn_scoped(scope, move || collect(stdout));
+        let (sent, stdout) = (sent?, stdout?);
+        // This thread has nothing else to do: it reads the third pipe itself.
+        let stderr = collect(stderr);
+        let no_panic = "sending and collecting do not panic";
+        io::Result::Ok((
+            sent.join().expect(no_panic),
+            stdout.join().expect(no_panic),
+            stderr,
+        ))
+    })
+    .context("cannot start a thread")?;
+
+    // Last of all. A child that is waited for first may be stuck in a pipe that nobody reads.
+    let status = child.wait().context("cannot wait for the child")?;
+    let (sent, send_error) = sent;
+    Ok(Exchange {
+        sent,
+        send_error,
+        stdout: stdout.context("cannot read the child's stdout")?,
+        stderr: stderr.context("cannot read the child's stderr")?,
+        status,
+    })
+}
+
+/// Writes `input` into a child's stdin. Returns how many bytes the pipe took, and what stopped it.
+fn send(input: &[u8], mut stdin: ChildStdin) -> (usize, Option<io::Error>) {
+    let mut sent = 0;
+    while sent < input.len() {
+        match stdin.write(&input[sent..]) {
+            Ok(n) => sent += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // BrokenPipe: the child's end is closed. It may have its reasons, and still talk.
+            Err(error) => return (sent, Some(error)),
+        }
+    }
+    // Here `stdin` is dropped, and with it the only writing end: that is the end of file for the
+    // child. While we held it, a child that reads all would never know that this was all.
+    (sent, None)
+}
+
+/// Reads a pipe to its end, which comes when the child, and whoever has it from the child, closed
+/// it.
+fn collect(mut pipe: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn report(exchange: &Exchange, text: &str, capitals: &str) -> anyhow::Result<()> {
+    let (sent, all) = (exchange.sent, text.len());
+    match &exchange.send_error {
+        None => say!("  stdin took all {all} bytes")?,
+        // Some of them lie in the pipe, and nobody will ever read them.
+        Some(error) => say!("  stdin took {sent} of {all} bytes, then: {error}")?,
+    }
+    for (name, answer, whole) in [
+        ("stdout", &exchange.stdout, text),
+        ("stderr", &exchange.stderr, capitals),
+    ] {
+        ensure!(
+            whole.as_bytes().starts_with(answer),
+            "{name} is not what was sent"
+        );
+        let part = if answer.len() == all {
+            "all"
+        } else {
+            "the first"
+        };
+        say!(
+            "  {name} gave {part} {} bytes back, none wrong",
+            answer.len()
+        )?;
+    }
+    say!("  the child's end: {}", ending::words(exchange.status))
+}
+
+/// The first child: it answers each line on stdout, and in capitals on stderr.
+fn reads_all() -> anyhow::Result<u8> {
+    for line in io::stdin().lines() {
+        answer(&line.context("cannot read stdin")?)?;
+    }
+    Ok(0)
+}
+
+/// The second: it stops reading, and answers then.
+fn closes_stdin() -> anyhow::Result<u8> {
+    let lines: Vec<String> = io::stdin().lines().take(ENOUGH).collect::<Result<_, _>>()?;
+    close_stdin()?;
+    lines.iter().try_for_each(|line| answer(line))?;
+    Ok(0)
+}
+
+/// The third: it dies in the middle of the work.
+fn dies() -> anyhow::Result<u8> {
+    for line in io::stdin().lines().take(ENOUGH) {
+        answer(&line.context("cannot read stdin")?)?;
+    }
+    #[cfg(unix)]
+    nix::sys::signal::raise(nix::sys::signal::SIGKILL)?;
+    std::process::abort()
+}
+
+fn answer(line: &str) -> anyhow::Result<()> {
+    say!("{line}")?;
+    writeln!(io::stderr(), "{}", line.to_uppercase()).context("cannot write to stderr")
+}
+
+/// Closes our end of stdin's pipe, by putting something else in its place.
+#[cfg(unix)]
+fn close_stdin() -> anyhow::Result<()> {
+    Ok(nix::unistd::dup2_stdin(std::fs::File::open("/dev/null")?)?)
+}
+
+/// Rust has no such call on Windows. There the pipe is closed when the child ends.
+#[cfg(not(unix))]
+fn close_stdin() -> anyhow::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Stdout and stderr of a child in one stream, in the order in which they were written.
+//!
+//! Mirrors Python's `Popen(..., stdout=PIPE, stderr=STDOUT)`, and `2>&1` in a shell. Run it with
+//! `cargo run -p subprocess-demo -- merge`.
+//!
+//! What to notice: a pipe keeps the order of what is written into it, by whomever. Between two
+//! pipes there is no order: who reads stdout from one and stderr from the other never learns which
+//! line came first. So the child gets one pipe, twice.
+
+use std::io::{self, BufRead, BufReader, Write};
+
+use anyhow::{Context, ensure};
+use os_pipe::PipeReader;
+
+use crate::{
+    ending,
+    output::say,
+    role::{self, Role},
+};
+
+/// The child of this lesson.
+pub const ROLES: [(&str, Role); 1] = [("write-to-both", write_to_both)];
+
+/// How many lines the child writes, and how many of them are shown.
+const LINES: usize = 10_000;
+const SHOWN: usize = 6;
+
+pub fn run() -> anyhow::Result<u8> {
+    let (reader, writer) = os_pipe::pipe().context("cannot make a pipe")?;
+    let second = writer.try_clone().context("cannot clone a pipe's end")?;
+    let mut command = role::command("write-to-both")?;
+    command.stdout(writer).stderr(second);
+    let mut child = command.spawn().context("cannot start the child")?;
+    // The command still holds both writing ends. The reading below ends when the last one is
+    // closed: while one is ours, never.
+    drop(command);
+
+    let checked = check_order(reader);
+    // After the reading, never before it: a child with a full pipe does not end.
+    let status = child.wait().context("cannot wait for the child")?;
+    checked?;
+    ensure!(status.success(), "the child: {}", ending::words(status));
+    say!("... {LINES} lines in all, in the order written")?;
+    Ok(0)
+}
+
+/// Reads the child's output to its end, and shows the first lines of it.
+fn check_order(pipe: PipeReader) -> anyhow::Result<()> {
+    let mut number = 0;
+    for text in BufReader::new(pipe).lines() {
+        let text = text.context("cannot read the child's output")?;
+        number += 1;
+        ensure!(text == line(number), "line {number} is {text:?}");
+        if number <= SHOWN {
+            say!("{text}")?;
+        }
+    }
+    ensure!(number == LINES, "the output ended with line {number}");
+    Ok(())
+}
+
+/// The child: odd lines on stdout, even lines on stderr.
+///
+/// It writes a line when it has it. A program that saves its stdout up in a buffer, as C does for a
+/// pipe, writes it later than its stderr; that is then the order written, and no parent can mend
+/// it.
+fn write_to_both() -> anyhow::Result<u8> {
+    for number in 1..=LINES {
+        match line(number) {
+            line if number % 2 == 1 => say!("{line}")?,
+            line => writeln!(io::stderr(), "{line}").context("cannot write to stderr")?,
+        }
+    }
+    Ok(0)
+}
+
+fn line(number: usize) -> String {
+    let stream = if number % 2 == 1 { "stdout" } else { "stderr" };
+    format!("{number} to {stream}")
+}
