@@ -10,8 +10,6 @@ use std::{
     time::Duration,
 };
 
-#[cfg(unix)]
-use assert_cmd::assert::Assert;
 use common::*;
 use predicates::prelude::*;
 
@@ -298,63 +296,70 @@ fn every_lesson_says_the_same_without_stdin_into_a_file_and_with_few_descriptors
         r#"ulimit -n 32; exec "$0" "$@""#,
         r#"file=$(mktemp); "$0" "$@" >"$file"; code=$?; cat "$file"; rm "$file"; exit $code"#,
     ];
-    let start = |lesson| {
-        settings.map(|script| {
-            from_shell(script, &[lesson])
-                .spawn()
-                .expect("sh can be started")
-        })
+    let said = |lesson: &str, script| {
+        let assert = run(from_shell(script, &[lesson])).success().stderr("");
+        without_numbers(&stdout(&assert))
     };
     // All at once: some of them wait for a second, and do nothing meanwhile.
-    for children in LESSONS.map(start) {
-        let said = children.map(|child| {
-            let assert = Assert::new(finish(child)).success().stderr("");
-            without_numbers(&stdout(&assert))
+    thread::scope(|scope| {
+        let started = LESSONS.map(|lesson| {
+            settings.map(|script| (script, scope.spawn(move || said(lesson, script))))
         });
-        for (other, script) in said.iter().zip(settings) {
-            assert_eq!(*other, said[0], "{script}");
+        for settings in started {
+            let said = settings.map(|(script, run)| (script, run.join().expect("it ended well")));
+            for (script, text) in &said {
+                assert_eq!(*text, said[0].1, "{script}");
+            }
         }
-    }
+    });
 }
 
 #[cfg(unix)]
 #[test]
 fn every_lesson_ends_well_with_stdout_closed() {
-    let start = |lesson| {
-        from_shell(r#"exec "$0" "$@" >&-"#, &[lesson])
-            .spawn()
-            .expect("sh can be started")
-    };
-    for child in LESSONS.map(start) {
-        Assert::new(finish(child)).success().stdout("").stderr("");
-    }
+    thread::scope(|scope| {
+        for lesson in LESSONS {
+            let closed = from_shell(r#"exec "$0" "$@" >&-"#, &[lesson]);
+            scope.spawn(|| run(closed).success().stdout("").stderr(""));
+        }
+    });
 }
 
-/// Whether all of a demo's children end when the demo is killed. They can learn of it only by the
-/// pipes that they share with it.
+/// They can learn of its death only by the pipes that they share with it.
 #[cfg(unix)]
 #[test]
 fn no_child_outlives_a_lesson_that_is_killed() {
     use nix::sys::signal::{Signal, killpg};
-    let moments = [
-        (vec!["timeout", "--limit", "3600"], "I don't end when asked"),
-        (vec!["deadlock"], "one to go"),
+    let lessons = [
+        (
+            vec!["timeout", "--limit", "3600"],
+            r"Child (\d+) .*",
+            "don't end when asked",
+        ),
+        (vec!["deadlock"], r"  parent (\d+): .*", "one to go"),
     ];
-    for (lesson, moment) in moments {
+    for (lesson, group, moment) in lessons {
         for signal in [Signal::SIGINT, Signal::SIGKILL] {
             // Every process that comes of the demo has our pipe as its descriptor 3, although the
             // demo gives its children another stdout. So the pipe ends when nobody is left.
-            let mut demo = from_shell(r#"exec "$0" "$@" 3>&1"#, &lesson)
-                .spawn()
-                .expect("it starts");
+            let with_pipe = from_shell(r#"exec "$0" "$@" 3>&1"#, &lesson).spawn();
+            let mut demo = with_pipe.expect("sh can be started");
             let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
-            lines.find(|line| line.as_ref().is_ok_and(|line| line.contains(moment)));
-            // The demo alone: its children are in other groups.
+            let mut so_far = String::new();
+            while !so_far.contains(moment) {
+                let line = lines.next().expect("the moment comes").expect("text");
+                so_far = so_far + &line + "\n";
+            }
+            // The demo alone: its children are in a group of their own.
             killpg(pid(demo.id()), signal).expect("the demo is there");
-            let (ended, end) = mpsc::channel();
-            thread::spawn(move || ended.send(lines.last()));
-            let left = end.recv_timeout(Duration::from_secs(30));
-            assert!(left.is_ok(), "{lesson:?}: children outlived {signal}");
+            let (sender, receiver) = mpsc::channel();
+            thread::spawn(move || sender.send(lines.count()));
+            let ended = receiver.recv_timeout(Duration::from_secs(30));
+            if ended.is_err() {
+                let children: u32 = capture(&so_far, group).parse().expect("an id");
+                let _ = killpg(pid(children), Signal::SIGKILL);
+                panic!("{lesson:?}: children outlived {signal}");
+            }
             finish(demo);
         }
     }

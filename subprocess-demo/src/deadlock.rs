@@ -10,7 +10,7 @@
 
 use std::{
     io::{self, Write},
-    process::Child,
+    process::{self, Child},
     time::Duration,
 };
 
@@ -66,7 +66,10 @@ fn ends_within(limit: Duration, role: &str) -> anyhow::Result<bool> {
 /// A parent whose child has a full pipe and one byte more.
 fn wait_then_read() -> anyhow::Result<u8> {
     role::end_with_stdin()?;
-    say!("parent: I start a child, wait for its end, and read then")?;
+    say!(
+        "parent {}: I start a child, wait for its end, and read then",
+        process::id()
+    )?;
     let (mut child, mut pipe) = start_child()?;
     let status = child.wait()?; // It never returns.
     let bytes = io::copy(&mut pipe, &mut io::sink())?;
@@ -77,7 +80,10 @@ fn wait_then_read() -> anyhow::Result<u8> {
 /// The same parent. All that differs is the order of two lines.
 fn read_then_wait() -> anyhow::Result<u8> {
     role::end_with_stdin()?;
-    say!("parent: I start a child, read to the end of the pipe, and wait then")?;
+    say!(
+        "parent {}: I start a child, read to the end of the pipe, and wait then",
+        process::id()
+    )?;
     let (mut child, mut pipe) = start_child()?;
     let bytes = io::copy(&mut pipe, &mut io::sink())?;
     let status = child.wait()?; // It returns at once: the pipe ended because the child did.
