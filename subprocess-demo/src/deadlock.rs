@@ -40,9 +40,14 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 pub fn run() -> anyhow::Result<u8> {
     say!("First wait, then read:")?;
-    ensure!(!ends_within(PATIENCE, "wait-then-read")?, "no deadlock");
+    let ended = ends_within(PATIENCE, "wait-then-read")?;
+    ensure!(
+        !ended,
+        "no deadlock: this pipe holds more than the system says"
+    );
     say!("First read, then wait:")?;
-    ensure!(ends_within(LIMIT, "read-then-wait")?, "a deadlock");
+    let ended = ends_within(LIMIT, "read-then-wait")?;
+    ensure!(ended, "still not done after {LIMIT:?}");
     Ok(0)
 }
 
@@ -50,16 +55,16 @@ pub fn run() -> anyhow::Result<u8> {
 fn ends_within(limit: Duration, role: &str) -> anyhow::Result<bool> {
     let family = Family::start(role::command(role)?)?;
     let id = family.id();
-    let ended = family.relay(limit);
+    let relayed = family.relay(limit);
+    // Whatever came of it: nobody stays, and the parent is reaped.
     let status = family.end()?;
-    let ended = ended?;
+    let ended = relayed?;
     if !ended {
-        say!(
-            "Watchdog: for {limit:?} nobody has moved. The child waits until its parent reads, and"
-        )?;
-        say!("its parent does not read until the child has ended. Killed, both of them.")?;
+        say!("Watchdog: not done after {limit:?}, and never will be. The child waits until its")?;
+        say!("parent reads, and the parent does not read until the child has ended. Both killed.")?;
     }
     say!("Parent {id}: {}", ending::words(status))?;
+    ensure!(!ended || status.success(), "the parent failed");
     Ok(ended)
 }
 

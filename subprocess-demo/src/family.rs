@@ -1,8 +1,9 @@
 //! A child together with all processes that come of it: watched through one pipe, ended as one.
 //!
-//! They all inherit the writing end of the pipe as their stdout and stderr. So it has an end of
-//! file exactly when the last of them is gone: better news than the end of the child alone, and one
-//! can wait for it with a limit, and without asking again and again.
+//! They all inherit the writing end of the pipe as their stdout and stderr. So it comes to its end
+//! of file when the last of them is gone (unless one of them closes it before). That is better news
+//! than the end of the child alone; and one can wait for it with a limit, and without asking again
+//! and again.
 
 use std::{
     io::{BufRead, BufReader},
@@ -15,6 +16,9 @@ use std::{
 use anyhow::Context;
 
 use crate::output::say;
+
+/// So many lines wait for us at most. Then the family has to wait.
+const ROOM: usize = 100;
 
 pub struct Family {
     /// Its stdin is a pipe of which we hold the writing end: if we die, its input ends.
@@ -37,13 +41,9 @@ impl Family {
         drop(command);
 
         // A pipe cannot be read with a limit in time, but a channel can. It ends with the pipe.
-        let (sender, lines) = mpsc::channel();
-        let pass_on = move || {
-            let lines = BufReader::new(reader).lines().map_while(Result::ok);
-            lines
-                .take_while(|line| sender.send(line.clone()).is_ok())
-                .count();
-        };
+        let (sender, lines) = mpsc::sync_channel(ROOM);
+        let mut said = BufReader::new(reader).lines().map_while(Result::ok);
+        let pass_on = move || said.try_for_each(|line| sender.send(line));
         let started = thread::Builder::new().spawn(pass_on);
         started.context("cannot start a thread")?;
         Ok(Self { child, lines })
@@ -57,16 +57,15 @@ impl Family {
     /// Says what the family says, until all of it is gone (true) or until the limit (false).
     pub fn relay(&self, limit: Duration) -> anyhow::Result<bool> {
         let start = Instant::now();
-        loop {
-            match self
-                .lines
-                .recv_timeout(limit.saturating_sub(start.elapsed()))
-            {
+        // Who talks without a pause has no more time than the others.
+        while let Some(left) = limit.checked_sub(start.elapsed()) {
+            match self.lines.recv_timeout(left) {
                 Ok(line) => say!("  {line}")?,
                 Err(RecvTimeoutError::Disconnected) => return Ok(true),
-                Err(RecvTimeoutError::Timeout) => return Ok(false),
+                Err(RecvTimeoutError::Timeout) => break,
             }
         }
+        Ok(false)
     }
 
     /// Kills whoever of the family is left, then reaps the child, and says how it ended.

@@ -55,29 +55,29 @@ pub fn run() -> anyhow::Result<u8> {
         .spawn()
         .context("cannot start take")?;
 
-    let mut codes = Vec::new();
+    let mut ends = Vec::new();
     for (name, mut child) in [("count", count), ("square", square), ("take", take)] {
-        let status = child
-            .wait()
-            .with_context(|| format!("cannot wait for {name}"))?;
-        codes.push((name, ending::words(status), ending::shell_code(status)));
+        let status = child.wait();
+        ends.push((
+            name,
+            status.with_context(|| format!("cannot wait for {name}"))?,
+        ));
     }
     // All have ended: from here on, it does no harm if nobody reads what we say.
-    for (name, words, _) in &codes {
-        say!("{name}: {words}")?;
+    for (name, status) in &ends {
+        say!("{name}: {}", ending::words(*status))?;
     }
-    let last_failure = |forgiven: u8| {
-        let failed = |code: &u8| *code != 0 && *code != forgiven;
-        let codes = codes.iter().map(|(_, _, code)| *code);
-        codes.rev().find(failed).unwrap_or(0)
-    };
+    let codes: Vec<u8> = ends.iter().map(|end| ending::shell_code(end.1)).collect();
+    let pipefail = codes.iter().rfind(|code| **code != 0).unwrap_or(&0);
     say!(
-        "Exit code in a shell: {}; with pipefail: {}",
-        codes[2].2,
-        last_failure(0)
+        "Exit code in a shell: {}; with pipefail: {pipefail}",
+        codes[2]
     )?;
-    // Ours is that of pipefail, but that a writer whose reader had enough did not fail.
-    Ok(last_failure(DIED_OF_SIGPIPE))
+    // Ours is like pipefail's. But a writer whose reader has had enough did not fail.
+    let failure = codes
+        .iter()
+        .rfind(|code| ![0, DIED_OF_SIGPIPE].contains(code));
+    Ok(failure.copied().unwrap_or(0))
 }
 
 /// The first program: 1, 2, 3, and so on.

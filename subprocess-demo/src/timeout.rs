@@ -36,22 +36,29 @@ pub fn run(limit: Duration) -> anyhow::Result<u8> {
     let watched = watch(&mut family, limit);
     // Whatever came of the watching: nobody stays.
     let status = family.end()?;
-    watched?;
+    let ended_by_us = watched?;
     say!("Child {id}: {}", ending::words(status))?;
-    Ok(0)
+    Ok(if ended_by_us {
+        0
+    } else {
+        ending::shell_code(status)
+    })
 }
 
-fn watch(family: &mut Family, limit: Duration) -> anyhow::Result<()> {
-    say!("Child {} has {limit:?}.", family.id())?;
+/// Watches the family to its end, and says whether we had to end it.
+fn watch(family: &mut Family, limit: Duration) -> anyhow::Result<bool> {
+    say!("Child {} has {} s.", family.id(), limit.as_secs_f64())?;
     if family.relay(limit)? {
-        return say!("All ended in time.");
+        say!("All ended in time.")?;
+        return Ok(false);
     }
     let limit_reached = Instant::now();
     if cfg!(unix) {
         say!("Time is up: asked to end.")?;
         family.terminate();
         if family.relay(GRACE)? {
-            return say!("All ended when asked.");
+            say!("All ended when asked.")?;
+            return Ok(true);
         }
     }
     say!("Still there: killed.")?;
@@ -59,7 +66,8 @@ fn watch(family: &mut Family, limit: Duration) -> anyhow::Result<()> {
     let gone = family.relay(CLEARING)?;
     ensure!(gone, "somebody is still there");
     let after = limit_reached.elapsed().as_secs_f64();
-    say!("All gone, {after:.2} seconds after the limit.")
+    say!("All gone, {after:.2} s after the limit.")?;
+    Ok(true)
 }
 
 /// The child: deaf to SIGTERM, and not alone.
