@@ -59,27 +59,27 @@ pub fn run(command: &[OsString]) -> anyhow::Result<u8> {
 fn why_not(program: &OsStr, error: io::Error) -> anyhow::Result<u8> {
     let path = Path::new(program);
     // A name without a slash is looked for in the folders of PATH, and not here.
-    let is_path = path.components().count() > 1;
+    let is_there = path.components().count() > 1 && path.exists();
+    if program.is_empty() || (error.kind() == ErrorKind::NotFound && !is_there) {
+        complain(format_args!(
+            "program {program:?} not found: install it, or try another: \
+             cargo run -p subprocess-demo -- call cargo --version"
+        ));
+        return Ok(NOT_FOUND);
+    }
     let reason = match error.kind() {
-        ErrorKind::NotFound if is_path && path.exists() => {
+        _ if is_there && path.is_dir() => "it is a directory".to_owned(),
+        ErrorKind::NotFound => {
             "it is there, but what should run it is not: see the #! in its first line".to_owned()
         }
-        _ if error.kind() == ErrorKind::NotFound || program.is_empty() => {
-            complain(format_args!(
-                "program {program:?} not found: install it, or try another: \
-                 cargo run -p subprocess-demo -- call cargo --version"
-            ));
-            return Ok(NOT_FOUND);
-        }
-        ErrorKind::PermissionDenied if path.is_dir() => "it is a directory".to_owned(),
         ErrorKind::PermissionDenied => {
             format!("{error}: is it executable, and are you allowed to run it?")
         }
-        _ if error.raw_os_error() == Some(NO_PROGRAM) => {
-            format!("{error}: a script must name what runs it in its first line, as in #!/bin/sh")
-        }
         // A path through a file that is no folder.
         ErrorKind::NotADirectory => error.to_string(),
+        _ if error.raw_os_error() == Some(NO_PROGRAM) => {
+            format!("{error}: a script's first line must name what runs it, as in #!/bin/sh")
+        }
         _ => return Err(error).with_context(|| format!("cannot start {program:?}")),
     };
     complain(format_args!("program {program:?} cannot be run: {reason}"));

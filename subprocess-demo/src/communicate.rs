@@ -9,7 +9,7 @@
 //! second one stops reading, the third one dies, and what came from them by then is not lost.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{self, Read, Write},
     process::{Child, ChildStdin, ExitStatus, Stdio},
     thread,
 };
@@ -110,13 +110,13 @@ fn communicate(mut child: Child, input: &[u8]) -> anyhow::Result<Exchange> {
 /// Writes `input` into a child's stdin. Returns how many bytes the pipe took, and what stopped it.
 fn send(input: &[u8], mut stdin: ChildStdin) -> (usize, Option<io::Error>) {
     let mut sent = 0;
-    while sent < input.len() {
-        match stdin.write(&input[sent..]) {
-            Ok(n) => sent += n,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+    // In small pieces: a write that fails does not say how much of it was taken.
+    for piece in input.chunks(4096) {
+        if let Err(error) = stdin.write_all(piece) {
             // BrokenPipe: the child's end is closed. It may have its reasons, and still talk.
-            Err(error) => return (sent, Some(error)),
+            return (sent, Some(error));
         }
+        sent += piece.len();
     }
     // Here `stdin` is dropped, and with it the only writing end: that is the end of file for the
     // child. While we held it, a child that reads all would never know that this was all.
