@@ -246,7 +246,14 @@ fn one_byte_more_than_a_pipe_holds_is_a_deadlock_for_who_does_not_read() {
         .split_once("First read, then wait:\n")
         .expect("two versions");
     let holds = |text| capture(text, r"  child: (\d+) bytes written, one to go");
-    assert!(stuck.contains("Watchdog: not done after 1s"), "{out}");
+    assert_order(
+        stuck,
+        [
+            "Watchdog: not done after 1s, and never will be:",
+            "  the child waits until its parent reads;",
+            "  the parent does not read until its child has ended.",
+        ],
+    );
     assert!(!stuck.contains("the last byte is in the pipe"), "{out}");
     assert!(!done.contains("Watchdog"), "{out}");
     assert_eq!(holds(stuck), holds(done));

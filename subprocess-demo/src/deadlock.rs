@@ -60,8 +60,9 @@ fn ends_within(limit: Duration, role: &str) -> anyhow::Result<bool> {
     let status = family.end()?;
     let ended = relayed?;
     if !ended {
-        say!("Watchdog: not done after {limit:?}, and never will be. The child waits until its")?;
-        say!("parent reads, and the parent does not read until the child has ended. Both killed.")?;
+        say!("Watchdog: not done after {limit:?}, and never will be:")?;
+        say!("  the child waits until its parent reads;")?;
+        say!("  the parent does not read until its child has ended.")?;
     }
     say!("Parent {id}: {}", ending::words(status))?;
     ensure!(!ended || status.success(), "the parent failed");
@@ -109,12 +110,14 @@ fn start_child() -> anyhow::Result<(Child, PipeReader)> {
 /// The child: it fills the pipe that is its stdout, and then writes one byte more.
 fn fill_the_pipe() -> anyhow::Result<u8> {
     // Without the buffer that Rust's own stdout has.
-    let mut pipe = os_pipe::dup_stdout()?;
+    let mut pipe = os_pipe::dup_stdout().context("cannot clone stdout")?;
     let capacity = capacity(&pipe).context("cannot ask for the pipe's capacity")?;
-    pipe.write_all(&vec![b'.'; capacity])?;
+    let full = pipe.write_all(&vec![b'.'; capacity]);
+    full.context("cannot fill the pipe")?;
     writeln!(io::stderr(), "child: {capacity} bytes written, one to go")?;
     // A write that finds no room waits until somebody reads, or until there is nobody who could.
-    pipe.write_all(b".")?;
+    let more = pipe.write_all(b".");
+    more.context("cannot write the last byte")?;
     writeln!(io::stderr(), "child: the last byte is in the pipe")?;
     Ok(0)
 }

@@ -1,8 +1,7 @@
 //! A child that hangs, and its own children, are gone when the time is up.
 //!
 //! Mirrors Python's `subprocess.run(..., timeout=1)`, which kills the child alone: its children go
-//! on, and if they have its pipes, Python waits for them. Run it with `cargo run -p subprocess-demo
-//! -- timeout`.
+//! on. Run it with `cargo run -p subprocess-demo -- timeout`.
 //!
 //! What to notice: first they are asked (SIGTERM), for a program may have something to put in
 //! order. This one is deaf to that. Then they are killed (SIGKILL), which no program can refuse.
