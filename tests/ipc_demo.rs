@@ -5,71 +5,449 @@ mod common;
 use common::*;
 use predicates::prelude::*;
 
+/// Every lesson, as one types it.
+const LESSONS: [&[&str]; 7] = [
+    &[],
+    &["queue", "--writers", "3"],
+    &["queue", "--items", "1000"],
+    &["pipe"],
+    &["pipe", "--items", "100"],
+    &["shared"],
+    &["hangup"],
+];
+
+/// A lesson's command line.
+fn lesson(arguments: &[&str]) -> std::process::Command {
+    command(
+        assert_cmd::cargo::cargo_bin!(env!("CARGO_PKG_NAME")),
+        arguments,
+    )
+}
+
 /// Checks every order that the queue enforces, and none that it does not.
 #[track_caller]
-fn assert_a_queue(out: &str) {
-    let writer = capture(out, r"Process to write: (\d+)");
+fn assert_a_queue(out: &str, writers: &[&str], letters: &str) {
     let reader = capture(out, r"Process to read: (\d+)");
-    assert_ne!(writer, reader);
-    let put = ["A", "B", "C"].map(|item| format!("Put {item} to queue..."));
-    let get = ["A", "B", "C"].map(|item| format!("Get {item} from queue."));
-    assert_order(
-        out,
-        [&format!("Process to write: {writer}")]
-            .into_iter()
-            .chain(&put),
-    );
-    assert_order(
-        out,
-        [&format!("Process to read: {reader}")]
-            .into_iter()
-            .chain(&get),
-    );
-    for (put, get) in put.iter().zip(&get) {
-        assert_order(out, [put, get]);
+    let ids = captures(out, r"Process to write: (\d+)");
+    assert_eq!(ids.len(), writers.len(), "{out}");
+    assert!(!ids.contains(&reader), "{out}");
+    for writer in writers {
+        let items = || {
+            letters
+                .chars()
+                .map(move |letter| format!("{letter}{writer}"))
+        };
+        let put: Vec<_> = items()
+            .map(|item| format!("Put {item} to queue..."))
+            .collect();
+        let get: Vec<_> = items()
+            .map(|item| format!("Get {item} from queue."))
+            .collect();
+        assert_order(out, &put);
+        assert_order(
+            out,
+            [&format!("Process to read: {reader}")]
+                .into_iter()
+                .chain(&get),
+        );
+        for (put, get) in put.iter().zip(&get) {
+            assert_order(out, [put, get]);
+        }
     }
-    assert_eq!(out.lines().count(), 8, "{out}");
+    let lines = 1 + writers.len() * (1 + 2 * letters.len());
+    assert_eq!(out.lines().count(), lines, "{out}");
 }
 
 #[test]
 fn what_is_put_into_the_queue_is_got_from_it_in_order() {
     for command in [demo!(), demo!("queue")] {
-        assert_a_queue(&stdout(&run(command).success().stderr("")));
+        let out = stdout(&run(command).success().stderr(""));
+        assert_a_queue(&out, &[""], "ABC");
+        let writer = capture(&out, r"Process to write: (\d+)");
+        assert_order(
+            &out,
+            [&*format!("Process to write: {writer}"), "Put A to queue..."],
+        );
     }
+}
+
+#[test]
+fn each_writers_items_come_once_and_in_its_own_order() {
+    let assert = run(demo!("queue", "--writers", "3", "--items", "5"));
+    assert_a_queue(
+        &stdout(&assert.success().stderr("")),
+        &["1", "2", "3"],
+        "ABCDE",
+    );
+    let assert = run(demo!("queue", "--items", "26"));
+    assert_a_queue(
+        &stdout(&assert.success().stderr("")),
+        &[""],
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    );
+}
+
+#[test]
+fn a_queue_without_items_just_ends() {
+    let assert = run(demo!("queue", "--items", "0", "--writers", "2"));
+    assert_a_queue(&stdout(&assert.success().stderr("")), &["1", "2"], "");
+}
+
+#[test]
+fn a_long_queue_loses_nothing_and_says_how_fast_it_was() {
+    let assert = run(demo!("queue", "--items", "20000", "--writers", "3"))
+        .success()
+        .stderr("");
+    let out = stdout(&assert);
+    capture(
+        &out,
+        r"(Got 60000 items of 3 writers in \d+\.\d\d s: \d+ per second, each once and in order\.)",
+    );
+    assert_eq!(out.lines().count(), 1 + 3 + 1, "{out}");
+}
+
+/// Such a queue goes on until somebody stops it.
+const ENDLESS: &str = "4294967295";
+
+#[cfg(unix)]
+mod somebody_dies {
+    use std::{
+        io::{BufRead, BufReader, Read},
+        process::{Child, Output},
+        sync::mpsc,
+        thread,
+        time::Duration,
+    };
+
+    use nix::sys::signal::{
+        Signal::{SIGCONT, SIGKILL, SIGSTOP},
+        kill, killpg,
+    };
+
+    use super::*;
+
+    /// A queue that runs, with what it has said so far.
+    struct Running {
+        demo: Child,
+        lines: BufReader<std::process::ChildStdout>,
+        reader: u32,
+        writers: Vec<u32>,
+    }
+
+    fn start(items: &str, writers: usize) -> Running {
+        let mut command = demo!("queue", "--items", items, "--writers", &writers.to_string());
+        let mut demo = command.spawn().expect("the demo can be started");
+        let mut lines = BufReader::new(demo.stdout.take().expect("it is piped"));
+        let mut said = String::new();
+        for _ in 0..=writers {
+            lines.read_line(&mut said).expect("the demo says something");
+        }
+        let number = |id: String| id.parse().expect("an id is a number");
+        Running {
+            reader: number(capture(&said, r"Process to read: (\d+)")),
+            writers: captures(&said, r"Process to write: (\d+)")
+                .into_iter()
+                .map(number)
+                .collect(),
+            demo,
+            lines,
+        }
+    }
+
+    impl Running {
+        /// Waits for the end, and returns it with the rest of what was said.
+        fn end(mut self) -> (Output, String) {
+            let demo = self.demo.id();
+            // The lines are read here, so that `finish` watches over this too.
+            let rest = thread::spawn(move || {
+                let mut rest = String::new();
+                self.lines
+                    .read_to_string(&mut rest)
+                    .expect("the output is UTF-8");
+                rest
+            });
+            let output = finish(self.demo);
+            assert!(group_is_gone(demo));
+            (output, rest.join().expect("reading does not panic"))
+        }
+    }
+
+    #[test]
+    fn a_writer_that_is_killed_is_named_with_what_is_lost() {
+        for writers in [1, 2] {
+            let queue = start(ENDLESS, writers);
+            let ids = queue.writers.clone();
+            for &id in &ids {
+                kill(pid(id), SIGKILL).expect("it is there");
+            }
+            let (output, _) = queue.end();
+            assert_eq!(output.status.code(), Some(1));
+            let errors = String::from_utf8(output.stderr).expect("it is UTF-8");
+            for id in ids {
+                let error =
+                    format!("ipc-demo: the queue-writer ({id}) failed: signal: 9 (SIGKILL)");
+                assert_order(&errors, [error]);
+            }
+            for number in 1..=writers {
+                let lost = format!(r"writer {number} put \d+ of {ENDLESS} items");
+                assert!(
+                    predicate::str::is_match(lost).expect("valid").eval(&errors),
+                    "{errors}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_that_is_killed_is_named_with_what_is_lost() {
+        let queue = start(ENDLESS, 2);
+        let reader = queue.reader;
+        kill(pid(reader), SIGKILL).expect("it is there");
+        let (output, _) = queue.end();
+        assert_eq!(output.status.code(), Some(1));
+        let errors = String::from_utf8(output.stderr).expect("it is UTF-8");
+        let error = format!("ipc-demo: the queue-reader ({reader}) failed: signal: 9 (SIGKILL)");
+        assert_order(&errors, [error]);
+        for number in 1..=2 {
+            capture(
+                &errors,
+                &format!(
+                    r"ipc-demo: writer {number} \(\d+\) could put (\d+) of {ENDLESS} items, and those not yet got are lost: .*"
+                ),
+            );
+        }
+    }
+
+    #[test]
+    fn nobody_is_left_when_the_parent_is_killed() {
+        let mut queue = start(ENDLESS, 2);
+        let parent = queue.demo.id();
+        kill(pid(parent), SIGKILL).expect("it is there");
+        queue.demo.wait().expect("it can be waited for");
+        // Stdout ends when the last process that holds it has ended. (Whether a process is left
+        // cannot be asked: init may take its time to wait for the orphans.)
+        let (ended, end) = mpsc::channel();
+        thread::spawn(move || ended.send(queue.lines.read_to_end(&mut Vec::new())));
+        let in_time = end.recv_timeout(Duration::from_secs(30)).is_ok();
+        // It fails if nobody is left, and else ends who is.
+        let _ = killpg(pid(parent), SIGKILL);
+        assert!(in_time, "the queue goes on without the parent");
+    }
+
+    #[test]
+    fn a_queue_survives_that_its_processes_are_stopped_and_continued() {
+        let queue = start("50000", 2);
+        let ids = [&queue.writers[..], &[queue.reader, queue.demo.id()]].concat();
+        for &id in ids.iter().cycle().take(20) {
+            // Whoever has ended meanwhile is not there any more.
+            let _ = kill(pid(id), SIGSTOP).and_then(|()| kill(pid(id), SIGCONT));
+        }
+        let (output, rest) = queue.end();
+        assert!(output.status.success(), "{output:?}");
+        capture(&rest, r"(Got 100000 items of 2 writers .*)");
+    }
+}
+
+#[test]
+fn a_dialogue_has_one_order_and_ends_by_the_end_of_file() {
+    let out = stdout(&run(demo!("pipe")).success().stderr(""));
+    let parent = capture(&out, r"Parent (\d+) writes: Hello\.");
+    let child = capture(&out, r"Child (\d+) reads: Hello\.");
+    assert_ne!(parent, child);
+    let said = out.replace(&parent, "P").replace(&child, "C");
+    let expected = "\
+Parent P writes: Hello.
+Child C reads: Hello.
+Child C writes: HELLO. (line 1)
+Parent P reads: HELLO. (line 1)
+Parent P writes: Is anybody there?
+Child C reads: Is anybody there?
+Child C writes: IS ANYBODY THERE? (line 2)
+Parent P reads: IS ANYBODY THERE? (line 2)
+Parent P writes: That is all.
+Child C reads: That is all.
+Child C writes: THAT IS ALL. (line 3)
+Parent P reads: THAT IS ALL. (line 3)
+Parent P closes its writing end.
+Child C reads the end of file, after 3 lines: the parent has closed its end.
+Child C writes: Goodbye.
+Parent P reads: Goodbye.
+Parent P reads the end of file: the child has ended, which closed its writing end.
+";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn every_byte_of_every_block_comes_through_the_pipe() {
+    for (items, size) in [
+        ("1000", "65536"),
+        ("3", "1"),
+        ("0", "65536"),
+        ("7", "1000000"),
+    ] {
+        let assert = run(demo!("pipe", "--items", items, "--size", size))
+            .success()
+            .stderr("");
+        capture(
+            &stdout(&assert),
+            &format!(
+                r"(Got {items} blocks of {size} bytes in .* s: \d+ MB/s, through a pipe of .*\.)"
+            ),
+        );
+    }
+}
+
+#[test]
+fn parent_and_child_find_the_same_bytes_and_share_only_the_shared_memory() {
+    let out = stdout(&run(demo!("shared")).success().stderr(""));
+    for way in ["pipe", "ipc-channel", "shared memory", "  handed over"] {
+        capture(&out, &format!(r"  {way} +(\d+\.\d\d) ms  copied .*"));
+    }
+    let sum = capture(&out, r"Both found the checksum ([0-9a-f]{16}), each time\.");
+    assert_ne!(sum, "0".repeat(16));
+    capture(
+        &out,
+        r"(Then the child changed its first byte: .* in the shared memory only\.)",
+    );
+    assert_eq!(out.lines().count(), 7, "{out}");
+}
+
+#[test]
+fn each_end_sees_the_other_die_and_a_forgotten_writer_is_caught() {
+    let out = stdout(&run(demo!("hangup")).success().stderr(""));
+    let how = if cfg!(unix) {
+        r"signal: \d+ \(SIGKILL\)"
+    } else {
+        r"exit code: .*"
+    };
+    let expected = [
+        &format!(r"A pipe's writer has written three words and died \({how}\)\. The reader:"),
+        "  reads one",
+        "  reads two",
+        "  reads three",
+        "  reads the end of file: no error, as if the writer had finished",
+        &format!(r"A pipe's reader has read one of three words and died \({how}\)\. The writer:"),
+        r"  writes four: .*\(os error \d+\)",
+        "  had no error for two and three, which are lost",
+        &format!(r"A channel's sender has sent three words and died \({how}\)\. The receiver:"),
+        "  receives one",
+        "  receives two",
+        "  receives three",
+        "  receives the error Disconnected",
+        &format!(
+            r"A channel's receiver has received one of three words and died \({how}\)\. The sender:"
+        ),
+        r"  sends four: the error Io\(.*\)",
+        "  had no error for two and three, which are lost",
+        "A pipe's writer has ended, but its reader has forgotten a writing end. The reader:",
+        "  reads one line",
+        r"  still waits for the end of file after 1s. It cannot come: process \d+ holds",
+        "  the last writing end itself. The watchdog kills it.",
+        "The same, but the reader has closed that end. The reader:",
+        "  reads one line",
+        "  reads the end of file",
+    ];
+    let whole = regex::Regex::new(&format!(r"\A{}\n\z", expected.join(r"\n"))).expect("valid");
+    assert!(whole.is_match(&out), "{out}");
+}
+
+/// Runs each lesson, all at once: one of them waits for a second, another computes.
+fn with_each_lesson(check: impl Fn(&[&str]) + Sync) {
+    std::thread::scope(|scope| {
+        for lesson in LESSONS {
+            scope.spawn(|| check(lesson));
+        }
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn every_lesson_works_with_few_descriptors_and_with_closed_streams() {
+    let program = assert_cmd::cargo::cargo_bin!(env!("CARGO_PKG_NAME"));
+    let program = program.to_str().expect("its path is UTF-8");
+    for start in [
+        r#"ulimit -n 32; exec "$0" "$@""#,
+        r#"exec "$0" "$@" <&-"#,
+        r#"exec "$0" "$@" <&- >&- 2>&-"#,
+    ] {
+        with_each_lesson(|lesson| {
+            let arguments = [&["-c", start, program], lesson].concat();
+            run(command("sh", &arguments)).success().stderr("");
+        });
+    }
+}
+
+#[test]
+fn a_file_gets_the_same_lines_as_a_pipe() {
+    let directory = new_directory("file");
+    with_each_lesson(|arguments| {
+        let path = directory.join(arguments.join(" "));
+        let path = path.with_extension("txt");
+        let mut command = lesson(arguments);
+        command.stdout(std::fs::File::create(&path).expect("it can be made"));
+        run(command).success().stderr("");
+        let in_file = std::fs::read_to_string(&path).expect("it is UTF-8");
+        let in_pipe = stdout(&run(lesson(arguments)).success());
+        assert_eq!(
+            in_file.lines().count(),
+            in_pipe.lines().count(),
+            "{in_file}"
+        );
+        std::fs::remove_file(&path).expect("it is there");
+    });
+    std::fs::remove_dir(&directory).expect("it is empty");
 }
 
 #[cfg(unix)]
 #[test]
 fn a_terminal_shows_the_same_lines_as_a_pipe() {
-    assert_a_queue(&run_on_a_terminal(demo!()));
+    assert_a_queue(&run_on_a_terminal(demo!()), &[""], "ABC");
+    let seen = run_on_a_terminal(demo!("pipe"));
+    assert_eq!(seen.lines().count(), 17, "{seen}");
 }
 
 #[test]
 fn it_ends_quietly_when_nobody_reads() {
-    assert_quiet_without_reader(demo!());
+    with_each_lesson(|arguments| assert_quiet_without_reader(lesson(arguments)));
 }
 
 #[test]
 fn a_full_disk_is_an_error() {
-    assert_error_on_full_disk(demo!());
+    with_each_lesson(|arguments| assert_error_on_full_disk(lesson(arguments)));
 }
 
 #[test]
-fn nothing_is_left_in_the_temporary_directory() {
-    let directory = new_directory();
-    let mut command = demo!();
-    command.env("TMPDIR", &directory);
-    run(command).success();
-    let left: Vec<_> = std::fs::read_dir(&directory)
-        .expect("it is there")
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+fn nothing_is_left_behind_in_files_or_memory() {
+    let directory = new_directory("temporary");
+    with_each_lesson(|arguments| {
+        let mut command = lesson(arguments);
+        command.env("TMPDIR", &directory);
+        run(command).success();
+    });
+    assert_eq!(entries(&directory), [""; 0]);
     std::fs::remove_dir(&directory).expect("it is empty");
+    if cfg!(target_os = "linux") {
+        let shared = entries("/dev/shm".as_ref());
+        assert!(
+            !shared.iter().any(|name| name.contains("ipc-channel")),
+            "{shared:?}"
+        );
+    }
+}
+
+/// The names of what is in a directory.
+fn entries(directory: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("it can be read");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("it is there").file_name();
+    entries
+        .map(|entry| name(entry).to_string_lossy().into_owned())
+        .collect()
 }
 
 /// A new and empty directory.
-fn new_directory() -> std::path::PathBuf {
-    let directory = std::env::temp_dir().join(format!("ipc-demo-test-{}", std::process::id()));
+fn new_directory(name: &str) -> std::path::PathBuf {
+    let name = format!("ipc-demo-test-{name}-{}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
     std::fs::create_dir(&directory).expect("it can be made");
     directory
 }
@@ -84,14 +462,26 @@ fn a_role_that_no_child_has_is_an_error() {
 }
 
 #[test]
-fn wrong_arguments_are_refused() {
+fn wrong_arguments_are_refused_with_what_is_allowed() {
     assert_usage_error(demo!("--nonsense"), "--nonsense");
     assert_usage_error(demo!("nonsense"), "nonsense");
+    assert_usage_error(demo!("queue", "--writers", "0"), "1..=1000");
+    assert_usage_error(demo!("queue", "--writers", "1001"), "1..=1000");
+    assert_usage_error(demo!("queue", "--readers", "2"), "1..=1");
+    assert_usage_error(demo!("queue", "--items", "-1"), "0..=");
+    assert_usage_error(demo!("pipe", "--items", "x"), "invalid digit");
+    assert_usage_error(demo!("pipe", "--items", "1", "--size", "0"), "1..=");
+    assert_usage_error(demo!("pipe", "--size", "1"), "--items");
 }
 
 #[test]
-fn help_names_every_lesson() {
-    run(demo!("--help"))
-        .success()
-        .stdout(predicate::str::contains("queue"));
+fn help_names_every_lesson_and_option() {
+    let help = stdout(&run(demo!("--help")).success());
+    for lesson in ["queue", "pipe", "shared", "hangup"] {
+        assert!(help.contains(lesson), "{lesson}");
+    }
+    let help = stdout(&run(demo!("queue", "--help")).success());
+    for option in ["--items", "--writers", "--readers"] {
+        assert!(help.contains(option), "{option}");
+    }
 }

@@ -1,0 +1,124 @@
+//! How much goes through a pipe: one process writes blocks, another reads them.
+//!
+//! Mirrors Python's `send_bytes` in a loop; and it is what `dd if=/dev/zero bs=64k count=40000 | dd
+//! of=/dev/null bs=64k` does. Run it with `cargo run -r -p ipc-demo -- pipe --items 40000`.
+//!
+//! What to notice: the pipe's capacity. When it holds one block only, writer and reader take turns,
+//! and each turn is a change of processes. When it holds several, both work at once. Linux lets us
+//! ask for more, and gives it up to /proc/sys/fs/pipe-max-size; see `pipe --items 40000 --size
+//! 1048576`, which again is one block.
+
+use std::{
+    io::{Read, Write},
+    time::Instant,
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use os_pipe::PipeReader;
+
+use crate::{output::say, peer};
+
+#[derive(Args)]
+pub struct Options {
+    /// Instead of talking, the child sends so many blocks as fast as it can.
+    #[arg(long, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..))]
+    items: Option<u32>,
+
+    /// How many bytes are in a block.
+    #[arg(
+        long,
+        default_value_t = 65_536,
+        requires = "items",
+        allow_negative_numbers = true
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    size: u32,
+}
+
+impl Options {
+    /// How many blocks of how many bytes, if blocks are wanted.
+    pub fn blocks(&self) -> Option<(u32, usize)> {
+        Some((self.items?, self.size as usize))
+    }
+}
+
+pub fn run(items: u32, size: usize) -> anyhow::Result<u8> {
+    let mut block = block(size)?;
+    let (mut reader, writer) = os_pipe::pipe().context("cannot make a pipe")?;
+    let capacity = widen(&reader, 8 * size);
+    let mut command = peer::command("block-writer", &format!("{items} {size}"))?;
+    command.stdout(writer);
+    let start = Instant::now();
+    let mut child = command.spawn().context("cannot start the child")?;
+    // It holds a copy of the writing end: with that, the blocks would have no end.
+    drop(command);
+
+    let mut bytes = 0;
+    let read = loop {
+        match reader.read(&mut block) {
+            Ok(0) => break Ok(()),
+            Ok(n) => bytes += n as u64,
+            Err(error) => break Err(error),
+        }
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    // If we stopped early, the child is still writing: its next write will tell it.
+    drop(reader);
+    let status = child.wait().context("cannot wait for the child")?;
+    read.context("cannot read from the child")?;
+    let due = u64::from(items) * size as u64;
+    ensure!(
+        status.success(),
+        "{bytes} of {due} bytes came, then the child failed: {status}"
+    );
+    ensure!(bytes == due, "{bytes} bytes came instead of {due}");
+    say!(
+        "Got {items} blocks of {size} bytes in {seconds:.2} s: {:.0} MB/s, through a pipe of {}.",
+        bytes as f64 / seconds / 1e6,
+        capacity.map_or("unknown capacity".to_owned(), |bytes| format!(
+            "{bytes} bytes"
+        )),
+    )?;
+    Ok(0)
+}
+
+/// The child.
+pub fn write(argument: String) -> anyhow::Result<u8> {
+    let (items, size) = argument.split_once(' ').context("how many of what size?")?;
+    let (items, size): (u32, usize) = (items.parse()?, size.parse()?);
+    let block = block(size)?;
+    // The pipe itself: Rust's stdout would look for line ends in every block first.
+    let mut stdout = os_pipe::dup_stdout().context("cannot copy stdout")?;
+    for item in 0..items {
+        stdout
+            .write_all(&block)
+            .with_context(|| format!("cannot write block {} of {items}", item + 1))?;
+    }
+    Ok(0)
+}
+
+fn block(size: usize) -> anyhow::Result<Vec<u8>> {
+    let mut block = Vec::new();
+    block
+        .try_reserve_exact(size)
+        .context("cannot get memory for a block")?;
+    block.resize(size, 0);
+    Ok(block)
+}
+
+/// Asks for a pipe that holds more, and returns what it holds, where the system says so.
+#[cfg(target_os = "linux")]
+fn widen(pipe: &PipeReader, bytes: usize) -> Option<usize> {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let bytes = i32::try_from(bytes.min(1 << 20)).ok()?;
+    // Refused to a user whose pipes hold much already; the old capacity will do then.
+    let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes));
+    usize::try_from(fcntl(pipe, FcntlArg::F_GETPIPE_SZ).ok()?).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn widen(_: &PipeReader, _: usize) -> Option<usize> {
+    None
+}
