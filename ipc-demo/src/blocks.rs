@@ -47,7 +47,7 @@ impl Options {
 pub fn run(items: u32, size: usize) -> anyhow::Result<u8> {
     let mut block = block(size)?;
     let (mut reader, writer) = os_pipe::pipe().context("cannot make a pipe")?;
-    let capacity = widen(&reader, 8 * size);
+    let capacity = widen(&reader, 16 * size);
     let mut command = peer::command("block-writer", &format!("{items} {size}"))?;
     command.stdout(writer);
     let start = Instant::now();

@@ -62,8 +62,11 @@ pub fn read(server: String) -> anyhow::Result<u8> {
     if !plan.is_told() {
         let all: u64 = got.iter().copied().map(u64::from).sum();
         say!(
-            "Got {all} items of {} writers in {seconds:.2} s: {:.0} per second, each once and in order.",
-            plan.writers,
+            "Got {all} items from {} in {seconds:.2} s: {:.0} per second, each once and in order.",
+            match plan.writers {
+                1 => "1 writer".to_owned(),
+                writers => format!("{writers} writers"),
+            },
             all as f64 / seconds,
         )?;
     }
