@@ -406,6 +406,15 @@ fn it_ends_quietly_when_nobody_reads() {
 
 #[test]
 fn a_full_disk_is_an_error() {
+    // Each process complains of it, and of nothing else: the queue itself is whole.
+    if cfg!(target_os = "linux") {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let mut command = demo!("queue", "--writers", "3");
+        command.stdout(full.expect("/dev/full can be opened"));
+        run(command)
+            .code(1)
+            .stderr(predicate::str::contains("lost").not());
+    }
     with_each_lesson(|arguments, _| assert_error_on_full_disk(lesson(arguments)));
 }
 

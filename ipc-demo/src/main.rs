@@ -22,6 +22,7 @@ mod blocks;
 mod channel;
 mod forgotten;
 mod hangup;
+mod interrupt;
 mod output;
 mod peer;
 mod pipe;

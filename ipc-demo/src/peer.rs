@@ -24,6 +24,8 @@ use ipc_channel::ipc::{IpcOneShotServer, IpcSender};
 use os_pipe::PipeWriter;
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::interrupt;
+
 /// What a child does. A [`Peer`] gets the name of the server at which its parent awaits the first
 /// message.
 pub type Role = fn(argument: String) -> anyhow::Result<u8>;
@@ -56,6 +58,9 @@ impl Peer {
     where
         M: Serialize + DeserializeOwned,
     {
+        // The server has a socket in the temporary directory until the child is there. Ctrl-C in
+        // between would leave it behind.
+        let interruption = interrupt::defer();
         let (server, name) = IpcOneShotServer::<M>::new().context("cannot open a server")?;
         let mut command = command(role, &name)?;
         let spare = Spare::new()?;
@@ -80,6 +85,7 @@ impl Peer {
 
         let accepted = server.accept();
         spare.give_back();
+        drop(interruption);
         match accepted {
             // The channel of the first message is not needed again.
             Ok((_, message)) => Ok((peer, message)),
@@ -178,6 +184,7 @@ pub fn play_role(roles: &[(&str, Role)]) -> Option<anyhow::Result<u8>> {
     if args.next().as_deref() != Some(OsStr::new(CHILD)) {
         return None;
     }
+    interrupt::allow();
     let mut args = args.map(|arg| arg.to_string_lossy().into_owned());
     let (name, argument) = (
         args.next().unwrap_or_default(),

@@ -80,6 +80,8 @@ struct Times {
 fn compare(write_end: &mut PipeWriter, ends: Ends) -> anyhow::Result<Times> {
     let (messages, memories, answers) = ends;
     let block = new_block()?;
+    // Twice as much will be mapped below; ipc-channel would panic if there were no room for it.
+    drop(room_for(2 * SIZE)?);
     let checksum = checksum(&block);
     let first = block[0];
 
@@ -166,7 +168,7 @@ fn arrival(start: Instant, sum: u64, answers: &IpcReceiver<Answer>) -> anyhow::R
 pub fn read(server: String) -> anyhow::Result<u8> {
     // Memory that was written to already: else the first way, but not the second, would be charged
     // for what the system does when a page is touched for the first time.
-    let mut block = empty_block()?;
+    let mut block = room_for(SIZE)?;
     block.resize(SIZE, 0);
     let (messages, pieces) = ipc::bytes_channel().context("cannot make a channel")?;
     let (memories, shared) = ipc::channel().context("cannot make a channel")?;
@@ -186,6 +188,7 @@ pub fn read(server: String) -> anyhow::Result<u8> {
     }
     check_and_change(&mut block, &answer)?;
 
+    drop(block);
     let mut memory = receive(&shared).context("cannot receive the shared memory")?;
     // SAFETY: while we write, the parent does not touch the block: it waits for our answer.
     check_and_change(unsafe { memory.deref_mut() }, &answer)?;
@@ -208,7 +211,7 @@ fn checksum(block: &[u8]) -> u64 {
 fn new_block() -> anyhow::Result<Vec<u8>> {
     // A prime number of bytes: so no two pages of the block are alike.
     let pattern: Vec<u8> = (0..251).collect();
-    let mut block = empty_block()?;
+    let mut block = room_for(SIZE)?;
     while block.len() < SIZE {
         let rest = SIZE - block.len();
         block.extend_from_slice(&pattern[..rest.min(pattern.len())]);
@@ -216,10 +219,9 @@ fn new_block() -> anyhow::Result<Vec<u8>> {
     Ok(block)
 }
 
-fn empty_block() -> anyhow::Result<Vec<u8>> {
-    let mut block = Vec::new();
-    block
-        .try_reserve_exact(SIZE)
-        .context("cannot get 64 MiB of memory")?;
-    Ok(block)
+fn room_for(size: usize) -> anyhow::Result<Vec<u8>> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(size)
+        .with_context(|| format!("cannot get {} MiB of memory", size >> 20))?;
+    Ok(room)
 }

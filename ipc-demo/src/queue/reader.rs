@@ -1,6 +1,6 @@
 //! The child that reads the queue.
 
-use std::{process, time::Instant};
+use std::{mem, process, time::Instant};
 
 use anyhow::{Context, ensure};
 use ipc_channel::{
@@ -21,6 +21,8 @@ pub fn read(server: String) -> anyhow::Result<u8> {
     let mut said = say!("Process to read: {}", process::id());
     // How many items of each writer came; which is also the number of the one that is due.
     let mut got = vec![0_u32; plan.writers as usize];
+    // More than one end may come from a writer: its own, and the parent's in its place.
+    let mut ended = vec![false; plan.writers as usize];
     let mut ends = 0;
     let mut first = None;
     while ends < plan.writers {
@@ -31,7 +33,8 @@ pub fn read(server: String) -> anyhow::Result<u8> {
             Err(error) => return Err(error).context("cannot read the queue"),
         };
         let Some(item) = message.item else {
-            ends += 1;
+            let before = mem::replace(&mut ended[message.writer as usize], true);
+            ends += u32::from(!before);
             continue;
         };
         first.get_or_insert_with(Instant::now);
