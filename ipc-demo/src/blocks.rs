@@ -1,6 +1,7 @@
 //! How much goes through a pipe: one process writes blocks, another reads them.
 //!
-//! Mirrors Python's `send_bytes` in a loop; and it is what `dd if=/dev/zero bs=64k count=40000 | dd
+//! Mirrors Python's `send_bytes` in a loop, on `Pipe(duplex=False)` (the default is not a pipe but
+//! a pair of sockets); and it is what `dd if=/dev/zero bs=64k count=40000 | dd
 //! of=/dev/null bs=64k` does. Run it with `cargo run -r -p ipc-demo -- pipe --items 40000`.
 //!
 //! What to notice: the pipe's capacity. When it holds one block only, writer and reader take turns,
@@ -9,7 +10,7 @@
 //! 1048576`, which again is one block.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     time::Instant,
 };
 
@@ -60,6 +61,8 @@ pub fn run(items: u32, size: usize) -> anyhow::Result<u8> {
         match reader.read(&mut block) {
             Ok(0) => break Ok(()),
             Ok(n) => bytes += n as u64,
+            // A signal; nothing was read.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => break Err(error),
         }
     };
@@ -77,9 +80,7 @@ pub fn run(items: u32, size: usize) -> anyhow::Result<u8> {
     say!(
         "Got {items} blocks of {size} bytes in {seconds:.2} s: {:.0} MB/s, through a pipe of {}.",
         bytes as f64 / seconds / 1e6,
-        capacity.map_or("unknown capacity".to_owned(), |bytes| format!(
-            "{bytes} bytes"
-        )),
+        capacity.map_or("unknown size".to_owned(), |bytes| format!("{bytes} bytes")),
     )?;
     Ok(0)
 }
@@ -112,7 +113,7 @@ fn block(size: usize) -> anyhow::Result<Vec<u8>> {
 #[cfg(target_os = "linux")]
 fn widen(pipe: &PipeReader, bytes: usize) -> Option<usize> {
     use nix::fcntl::{FcntlArg, fcntl};
-    let bytes = i32::try_from(bytes.min(1 << 20)).ok()?;
+    let bytes = i32::try_from(bytes.clamp(1 << 16, 1 << 20)).ok()?;
     // Refused to a user whose pipes hold much already; the old capacity will do then.
     let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes));
     usize::try_from(fcntl(pipe, FcntlArg::F_GETPIPE_SZ).ok()?).ok()

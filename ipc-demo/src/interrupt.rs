@@ -4,7 +4,7 @@
 //! no such signals, and ipc-channel no sockets in directories there.)
 
 #[cfg(unix)]
-mod unix {
+mod system {
     use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
     /// While this lives, whoever wants to end us has to wait.
@@ -13,7 +13,7 @@ mod unix {
     impl Drop for Deferred {
         fn drop(&mut self) {
             if let Some(before) = self.0 {
-                // Fails for a mask that is none only, and this was one.
+                // It was in force before, so it is not refused.
                 let _ = before.thread_set_mask();
             }
         }
@@ -36,11 +36,15 @@ mod unix {
     }
 }
 
-#[cfg(unix)]
-pub use unix::{allow, defer};
-
 #[cfg(not(unix))]
-pub fn defer() {}
+mod system {
+    pub struct Deferred;
 
-#[cfg(not(unix))]
-pub fn allow() {}
+    pub fn defer() -> Deferred {
+        Deferred
+    }
+
+    pub fn allow() {}
+}
+
+pub use system::{allow, defer};

@@ -99,6 +99,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         readers: _,
     } = options;
     let plan = Plan { items, writers };
+    // The children live as long as this pipe's writing end, which nobody but us has.
     let (lifeline, held) = os_pipe::pipe().context("cannot make a pipe")?;
     let (reader, (queue, inbox)): (_, (Queue, IpcSender<Plan>)) =
         Peer::start("queue-reader", lifeline.try_clone()?)?;
