@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use assert_cmd::assert::Assert;
@@ -53,6 +53,71 @@ pub fn run(mut command: Command) -> Assert {
 /// behind holds us up, until the limit ends the whole group.
 pub fn finish(child: Child) -> Output {
     let demo = child.id();
+    let output = read_to_the_end(child);
+    if !group_is_gone(demo) {
+        kill_group(demo);
+        panic!("the demo left a process behind; its output: {output:#?}");
+    }
+    output
+}
+
+/// Waits until a running demo has printed `text`, and returns all that it printed so far. The rest
+/// stays where it is.
+pub fn read_until(demo: &mut Child, text: &str) -> String {
+    let id = demo.id();
+    let mut seen = Vec::new();
+    let output = demo.stdout.as_mut().expect("the demo's stdout is a pipe");
+    let (result, hung) = watch(id, || -> io::Result<()> {
+        let mut byte = [0];
+        while !seen.ends_with(text.as_bytes()) {
+            output.read_exact(&mut byte)?;
+            seen.push(byte[0]);
+        }
+        Ok(())
+    });
+    let seen = String::from_utf8_lossy(&seen).into_owned();
+    assert!(!hung, "no {text:?} after {LIMIT:?}; so far:\n{seen}");
+    assert!(result.is_ok(), "no {text:?} in:\n{seen}");
+    seen
+}
+
+/// Kills a running demo, but none of its children, and waits until all of them have noticed, and
+/// have ended too. Returns what was printed since the last reading.
+#[cfg(unix)]
+pub fn kill_only_the_parent(mut demo: Child) -> Output {
+    let id = demo.id();
+    // The children that lose their parent become ours, and no zombie has to wait for the system's
+    // first process to find the time.
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_child_subreaper(true).expect("any process can adopt its descendants");
+    demo.kill().expect("a running demo can be killed");
+    let output = read_to_the_end(demo);
+    // They have let go of the output, so what is left of them is about to die.
+    let start = Instant::now();
+    while !group_is_gone(id) {
+        if start.elapsed() > LIMIT {
+            kill_group(id);
+            panic!("a child was still there {LIMIT:?} after its parent; output: {output:#?}");
+        }
+        thread::yield_now();
+    }
+    output
+}
+
+/// Waits for a demo, and for the end of its output.
+fn read_to_the_end(child: Child) -> Output {
+    let (output, hung) = watch(child.id(), || child.wait_with_output());
+    let output = output.expect("the demo can be waited for");
+    assert!(
+        !hung,
+        "the demo, or a child of it, was still there after {LIMIT:?}; so far: {output:#?}"
+    );
+    output
+}
+
+/// Does something that waits for a demo; if that takes too long, kills the whole group, so that it
+/// ends. Returns whether this was needed.
+fn watch<T>(demo: u32, wait: impl FnOnce() -> T) -> (T, bool) {
     let (ended, end) = mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
         let hangs = end.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
@@ -61,31 +126,30 @@ pub fn finish(child: Child) -> Output {
         }
         hangs
     });
-    let output = child
-        .wait_with_output()
-        .expect("the demo can be waited for");
+    let result = wait();
     drop(ended);
-    let hung = watchdog.join().expect("the watchdog does not panic");
-    assert!(
-        !hung,
-        "the demo, or a child of it, was still there after {LIMIT:?}; so far: {output:#?}"
-    );
-    assert!(
-        group_is_gone(demo),
-        "the demo left a process behind; its output: {output:#?}"
-    );
-    output
+    (
+        result,
+        watchdog.join().expect("the watchdog does not panic"),
+    )
 }
 
-/// Whether no process is left of a demo's group. A zombie counts as one: nobody waited for it.
+/// Whether no process is left of a demo's group. A zombie counts as one: nobody waited for it. (But
+/// those that were left to us, we wait for.)
 #[cfg(unix)]
 pub fn group_is_gone(demo: u32) -> bool {
-    use nix::{errno::Errno, sys::signal::killpg};
-    let nobody = killpg(pid(demo), None) == Err(Errno::ESRCH);
-    if !nobody {
-        kill_group(demo);
-    }
-    nobody
+    use nix::{
+        errno::Errno,
+        sys::{
+            signal::killpg,
+            wait::{WaitPidFlag, WaitStatus, waitpid},
+        },
+    };
+    let group = nix::unistd::Pid::from_raw(-pid(demo).as_raw());
+    while let Ok(status) = waitpid(group, Some(WaitPidFlag::WNOHANG))
+        && status != WaitStatus::StillAlive
+    {}
+    killpg(pid(demo), None) == Err(Errno::ESRCH)
 }
 
 #[cfg(unix)]
