@@ -2,8 +2,26 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::*;
 use predicates::prelude::*;
+
+/// Every lesson's command line, the notes' own program first.
+const LESSONS: [&[&str]; 4] = [&[], &["join"], &["status"], &["methods", "--starts", "2"]];
+
+fn program() -> String {
+    let program = assert_cmd::cargo::cargo_bin!("process-demo");
+    program.display().to_string()
+}
+
+/// A lesson of this demo.
+fn lesson(arguments: &[&str]) -> Command {
+    let mut command = command(program(), arguments);
+    // Or else what a panicking child says depends on who runs the test.
+    command.env("RUST_BACKTRACE", "0");
+    command
+}
 
 #[test]
 fn start_comes_before_the_child_and_join_after_it() {
@@ -21,6 +39,318 @@ fn start_comes_before_the_child_and_join_after_it() {
         "Child process end.".to_owned(),
     ];
     assert_eq!(out, lines.join("\n") + "\n");
+}
+
+/// The lines between one heading and the next, or the end.
+#[track_caller]
+fn section<'a>(out: &'a str, heading: &str, next: Option<&str>) -> Vec<&'a str> {
+    let (_, text) = out.split_once(heading).expect("the heading is there");
+    let text = match next {
+        Some(next) => text.split_once(next).expect("the next heading follows").0,
+        None => text,
+    };
+    text.lines().skip(1).collect()
+}
+
+#[test]
+fn a_join_holds_the_parent_back_until_the_child_has_ended() {
+    let out = stdout(&run(demo!("join")).success().stderr(""));
+    let lines = section(&out, "With join, ", Some("With a timeout"));
+    capture(lines[0], r"(Run child process test \(\d+\)\.\.\.)");
+    assert_eq!(lines[1..], ["Parent process goes on."], "{out}");
+}
+
+#[test]
+fn a_process_that_is_dropped_while_it_runs_is_waited_for() {
+    let out = stdout(&run(demo!("join")).success());
+    // In which order these two come, nothing ensures; but both come before what follows the drop.
+    let mut lines = section(&out, "Without join, ", Some("With join, "));
+    lines.sort();
+    assert_eq!(lines.len(), 2, "{out}");
+    assert_eq!(lines[0], "Parent process goes on.", "{out}");
+    capture(lines[1], r"(Run child process test \(\d+\)\.\.\.)");
+}
+
+#[test]
+fn a_join_with_a_timeout_leaves_the_child_alive() {
+    let out = stdout(&run(demo!("join")).success());
+    let pid = capture(&out, r"started: pid (\d+), .*");
+    // Windows has no signals: there, who is terminated has an exit code.
+    let code = if cfg!(windows) { 1 } else { -15 };
+    let lines = [
+        "new: pid None, is_alive false, exit_code None".to_owned(),
+        format!("started: pid {pid}, is_alive true, exit_code None"),
+        format!("after the timeout: pid {pid}, is_alive true, exit_code None"),
+        format!("terminated and joined: pid {pid}, is_alive false, exit_code {code}"),
+    ];
+    let seen = section(&out, "With a timeout", Some("What is refused"));
+    assert_eq!(seen, lines, "{out}");
+}
+
+#[test]
+fn what_makes_no_sense_is_an_error_with_a_clear_message() {
+    let out = stdout(&run(demo!("join")).success());
+    let lines = [
+        "join before start: a process must be started before it can be joined",
+        "start after start: a process can be started only once",
+        r#"start of what does not exist: no function named "do_noting" can run in a child"#,
+    ];
+    assert_eq!(section(&out, "What is refused", None), lines, "{out}");
+}
+
+/// The cells of the rows below a table's header.
+fn rows(out: &str) -> Vec<Vec<&str>> {
+    let lines = out.lines().filter(|line| line.starts_with('│'));
+    lines
+        .skip(1)
+        .map(|line| line.trim_matches('│').split('┆').map(str::trim).collect())
+        .collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn the_parent_sees_an_exit_code_or_a_signal_and_python_has_one_number_for_both() {
+    let assert = run(lesson(&["status"])).success().stderr("");
+    let out = stdout(&assert);
+    let expected = [
+        ["returns", "exit status: 0", "0"],
+        ["exits by code 3", "exit status: 3", "3"],
+        ["returns an error", "exit status: 1", "1"],
+        ["panics", "exit status: 101", "101"],
+        ["aborts", "signal: 6 (SIGABRT)", "-6"],
+        ["is terminated", "signal: 15 (SIGTERM)", "-15"],
+        ["is killed", "signal: 9 (SIGKILL)", "-9"],
+    ];
+    assert_eq!(rows(&out), expected, "{out}");
+}
+
+#[test]
+fn what_a_child_said_before_it_failed_is_shown() {
+    let out = stdout(&run(lesson(&["status"])).success());
+    let (error, panic) = out
+        .split_once("The child that panics said on stderr:\n")
+        .expect("the child said something");
+    let error = error
+        .split_once("The child that returns an error said on stderr:\n")
+        .expect("the child said something");
+    assert_eq!(error.1, "  process-demo: an error that nobody handled\n");
+    assert_order(panic, ["  a bug that shows at run time"]);
+    capture(panic, r"  thread 'main' (.*panicked) at .*status\.rs.*");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_child_that_aborts_leaves_no_file_for_the_debugger() {
+    let directory = std::env::temp_dir().join(format!("process-demo-{}", std::process::id()));
+    std::fs::create_dir(&directory).expect("it can be made");
+    let script = r#"ulimit -c unlimited && exec "$0" status"#;
+    let mut command = command("sh", &["-c", script, &program()]);
+    command.current_dir(&directory);
+    run(command).success();
+    let left = std::fs::read_dir(&directory).expect("it is there").count();
+    std::fs::remove_dir_all(&directory).expect("it can be removed");
+    assert_eq!(left, 0, "there is a file left of the child that aborted");
+}
+
+#[test]
+fn a_function_does_the_same_however_it_is_started() {
+    let out = stdout(
+        &run(lesson(&["methods", "--starts", "2"]))
+            .success()
+            .stderr(""),
+    );
+    let mut ids = Vec::new();
+    for method in METHODS {
+        let line = format!(r"{method}: +Run child process test \((\d+)\)\.\.\.");
+        ids.push(capture(&out, &line));
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), METHODS.len(), "{out}");
+    let methods: Vec<_> = rows(&out).iter().map(|row| row[0].to_owned()).collect();
+    assert_eq!(methods, METHODS, "{out}");
+    for row in rows(&out) {
+        capture(row[2], r"([1-9]\d*) µs");
+    }
+}
+
+#[cfg(unix)]
+const METHODS: [&str; 3] = ["fork", "forkserver", "spawn"];
+#[cfg(not(unix))]
+const METHODS: [&str; 1] = ["spawn"];
+
+#[cfg(unix)]
+mod fork_server {
+    use std::{
+        io::{BufRead, BufReader, Write},
+        os::{fd::OwnedFd, unix::net::UnixStream},
+        process::Child,
+    };
+
+    use super::*;
+
+    /// A fork server of ours: it, and our end of its socket.
+    fn start() -> (Child, BufReader<UnixStream>) {
+        let (ours, servers) = UnixStream::pair().expect("a socket can be made");
+        let mut command = lesson(&["--child", "forkserver"]);
+        command.stdin(OwnedFd::from(servers));
+        let server = command.spawn().expect("the demo can be started");
+        (server, BufReader::new(ours))
+    }
+
+    fn ask(socket: &mut BufReader<UnixStream>, request: &[&str]) -> String {
+        let request = format!("{}\0{}\0", request.len(), request.join("\0"));
+        let sent = socket.get_ref().write_all(request.as_bytes());
+        sent.expect("the server is there");
+        let mut answer = Vec::new();
+        for _ in 0..2 {
+            answer.clear();
+            let read = socket.read_until(0, &mut answer);
+            read.expect("the server answers");
+        }
+        String::from_utf8(answer)
+            .expect("it answers in UTF-8")
+            .trim_end_matches('\0')
+            .to_owned()
+    }
+
+    #[test]
+    fn reports_how_each_of_its_children_ended() {
+        let (server, mut socket) = start();
+        // All are there at the same time, and they are waited for in another order.
+        let expected = [
+            ("exit", "3"),
+            ("panic", "101"),
+            ("abort", "-6"),
+            ("fail", "1"),
+        ];
+        let children = expected.map(|(target, code)| (ask(&mut socket, &["fork", target]), code));
+        for (child, code) in children.iter().rev() {
+            assert_eq!(ask(&mut socket, &["wait", child]), *code);
+        }
+        drop(socket);
+        assert!(finish(server).status.success());
+    }
+
+    #[test]
+    fn goes_on_after_a_request_that_it_must_refuse() {
+        let (server, mut socket) = start();
+        let refused = [
+            (&["fork", "nonsense"][..], "no function named \"nonsense\""),
+            (&["wait", "1"], "cannot wait for child 1"),
+            (&["sing"], "does not know what to do"),
+        ];
+        for (request, message) in refused {
+            let answer = ask(&mut socket, request);
+            assert!(answer.contains(message), "{answer}");
+        }
+        let child = ask(&mut socket, &["fork", "run_child", "test"]);
+        assert_eq!(ask(&mut socket, &["wait", &child]), "0");
+        drop(socket);
+        let output = finish(server);
+        let line = format!("Run child process test ({child})...\n");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), line);
+    }
+
+    #[test]
+    fn ends_after_the_last_of_its_children_when_its_parent_does_not_wait_for_them() {
+        let (server, mut socket) = start();
+        ask(&mut socket, &["fork", "run_child", "test"]);
+        drop(socket);
+        let output = finish(server);
+        assert!(output.status.success());
+        assert!(output.stdout.starts_with(b"Run child process test"));
+    }
+
+    #[test]
+    fn needs_a_parent() {
+        let expected = predicate::str::contains("a fork server is started by a parent only");
+        run(demo!("--child", "forkserver")).code(1).stderr(expected);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn is_missed_when_somebody_kills_it() {
+        let mut demo = lesson(&["methods", "--starts", "1000000"])
+            .spawn()
+            .expect("it starts");
+        read_until(&mut demo, "of its own.\n");
+        let server = loop {
+            if let Some(server) = find(demo.id()) {
+                break server;
+            }
+            std::thread::yield_now();
+        };
+        adopt_orphans();
+        nix::sys::signal::kill(server, nix::sys::signal::SIGKILL).expect("it is there");
+        let output = finish_with_orphans(demo);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("the fork server"), "{stderr}");
+    }
+
+    /// The fork server among a demo's children.
+    #[cfg(target_os = "linux")]
+    fn find(demo: u32) -> Option<nix::unistd::Pid> {
+        let children = std::fs::read_to_string(format!("/proc/{demo}/task/{demo}/children"));
+        let children = children.expect("the demo runs");
+        let server = children.split_whitespace().find(|child| {
+            let line = std::fs::read(format!("/proc/{child}/cmdline"));
+            line.is_ok_and(|line| line.ends_with(b"\0--child\0forkserver\0"))
+        });
+        Some(pid(server?.parse().expect("a process id")))
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn whoever_kills_the_parent_ends_its_children_too() {
+    let moments = [
+        (LESSONS[0], "Child process will start.\n"),
+        (LESSONS[1], "exit_code None\n"),
+        (LESSONS[1], "is_alive true, exit_code None\n"),
+        (LESSONS[2], ""),
+        (&["methods", "--starts", "1000000"], "fork:"),
+        (&["methods", "--starts", "1000000"], "of its own.\n"),
+    ];
+    for (arguments, text) in moments {
+        let mut demo = lesson(arguments).spawn().expect("the demo can be started");
+        read_until(&mut demo, text);
+        kill_only_the_parent(demo);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_parent_and_children() {
+    use std::os::unix::process::ExitStatusExt;
+
+    use nix::sys::signal::{SIGINT, killpg};
+    for (arguments, text) in [
+        (LESSONS[1], "exit_code None\n"),
+        (&["methods", "--starts", "1000000"], "of its own.\n"),
+    ] {
+        let mut demo = lesson(arguments).spawn().expect("the demo can be started");
+        read_until(&mut demo, text);
+        adopt_orphans();
+        killpg(pid(demo.id()), SIGINT).expect("the demo runs");
+        assert_eq!(
+            finish_with_orphans(demo).status.signal(),
+            Some(SIGINT as i32)
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_cannot_be_started_is_an_error() {
+    // Four files, of which three are taken, are too few for a pipe.
+    let script = r#"exec 3>&-; ulimit -n 4; exec "$0""#;
+    let expected = r#"cannot start a process for "run_child": Too many open files"#;
+    run(command("sh", &["-c", script, &program()]))
+        .code(1)
+        .stdout(predicate::str::ends_with("Child process will start.\n"))
+        .stderr(predicate::str::contains(expected));
 }
 
 #[cfg(unix)]
@@ -41,12 +371,16 @@ fn a_terminal_shows_the_same_lines_as_a_pipe() {
 
 #[test]
 fn it_ends_quietly_when_nobody_reads() {
-    assert_quiet_without_reader(demo!());
+    for arguments in LESSONS {
+        assert_quiet_without_reader(lesson(arguments));
+    }
 }
 
 #[test]
 fn a_full_disk_is_an_error() {
-    assert_error_on_full_disk(demo!());
+    for arguments in LESSONS {
+        assert_error_on_full_disk(lesson(arguments));
+    }
 }
 
 #[test]
@@ -54,17 +388,23 @@ fn a_function_that_no_child_knows_is_an_error() {
     run(demo!("--child", "nonsense"))
         .code(1)
         .stderr(predicate::str::contains(r#"no function named "nonsense""#));
+    run(demo!("--child"))
+        .code(1)
+        .stderr(predicate::str::contains("needs the name of a function"));
 }
 
 #[test]
 fn wrong_arguments_are_refused() {
     assert_usage_error(demo!("--nonsense"), "--nonsense");
     assert_usage_error(demo!("nonsense"), "nonsense");
+    assert_usage_error(demo!("methods", "--starts", "0"), "1..=1000000");
+    assert_usage_error(demo!("methods", "--starts", "-1"), "1..=1000000");
 }
 
 #[test]
-fn help_says_what_the_demo_is_about() {
-    run(demo!("--help"))
-        .success()
-        .stdout(predicate::str::contains("process"));
+fn help_names_every_lesson() {
+    let assert = run(demo!("--help")).success();
+    for lesson in ["process", "join", "status", "methods"] {
+        assert!(stdout(&assert).contains(lesson), "{lesson}");
+    }
 }

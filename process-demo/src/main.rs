@@ -4,33 +4,73 @@
 //! process. [`process`] is the same idea in Rust, small enough to read; the lessons use it.
 //!
 //! ```text
-//! cargo run -p process-demo        the notes' own program: start.rs
+//! cargo run -p process-demo                       the notes' own program: start.rs
+//! cargo run -p process-demo -- join               what join is worth: join.rs
+//! cargo run -p process-demo -- status             how a child can end: status.rs
+//! cargo run -p process-demo --release -- methods  fork, forkserver, spawn: methods.rs
 //! ```
+//!
+//! [`fork`] and [`forkserver`] are the two start methods that only a Unix has; nothing but
+//! [`methods`] needs them.
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
+#[cfg(unix)]
+mod fork;
+#[cfg(unix)]
+mod forkserver;
+mod join;
+mod methods;
 mod output;
 mod process;
 mod start;
+mod status;
 
 use process::Target;
 
 /// A function in a process of its own: start, join, and how a child ends.
 #[derive(Parser)]
 #[command(version)]
-struct Cli {}
+struct Cli {
+    #[command(subcommand)]
+    lesson: Option<Lesson>,
+}
+
+#[derive(Subcommand)]
+enum Lesson {
+    /// The parent without join, with it, and with a timeout.
+    Join,
+    /// How a child can end, and what its parent then sees.
+    Status,
+    /// The same function by fork, by forkserver and by spawn, and what each costs.
+    Methods(methods::Options),
+}
 
 /// Every function that may run in a child, under the name that travels to it.
-const TARGETS: &[(&str, Target)] = &[("run_child", start::run_child)];
+const TARGETS: &[(&str, Target)] = &[
+    ("run_child", start::run_child),
+    ("work_while_needed", join::work_while_needed),
+    ("exit", status::exit),
+    ("fail", status::fail),
+    ("panic", status::panic),
+    ("abort", status::abort),
+    ("wait", status::wait),
+    ("do_nothing", methods::do_nothing),
+    ("start_by", methods::start_by),
+    #[cfg(unix)]
+    (forkserver::TARGET, forkserver::serve),
+];
 
 fn main() -> ExitCode {
     // First of all: in a child, this runs the target and is the whole program. Python's spawn needs
     // `if __name__ == "__main__":` for the same reason: or else a child would start children.
-    if let Some(result) = process::run_target(TARGETS) {
-        return ExitCode::from(output::exit_code(result));
-    }
-    Cli::parse();
-    ExitCode::from(output::exit_code(start::run()))
+    let result = process::run_target().unwrap_or_else(|| match Cli::parse().lesson {
+        None => start::run(),
+        Some(Lesson::Join) => join::run(),
+        Some(Lesson::Status) => status::run(),
+        Some(Lesson::Methods(options)) => methods::run(&options),
+    });
+    ExitCode::from(output::exit_code(result))
 }

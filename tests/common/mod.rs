@@ -85,23 +85,35 @@ pub fn read_until(demo: &mut Child, text: &str) -> String {
 /// have ended too. Returns what was printed since the last reading.
 #[cfg(unix)]
 pub fn kill_only_the_parent(mut demo: Child) -> Output {
-    let id = demo.id();
-    // The children that lose their parent become ours, and no zombie has to wait for the system's
-    // first process to find the time.
-    #[cfg(target_os = "linux")]
-    nix::sys::prctl::set_child_subreaper(true).expect("any process can adopt its descendants");
+    adopt_orphans();
     demo.kill().expect("a running demo can be killed");
+    finish_with_orphans(demo)
+}
+
+/// Waits for a running demo as [`finish`] does, when it or a child of it may be killed, so that
+/// nobody is left to wait for some of the others. Call [`adopt_orphans`] before the killing.
+#[cfg(unix)]
+pub fn finish_with_orphans(demo: Child) -> Output {
+    let id = demo.id();
     let output = read_to_the_end(demo);
     // They have let go of the output, so what is left of them is about to die.
     let start = Instant::now();
     while !group_is_gone(id) {
         if start.elapsed() > LIMIT {
             kill_group(id);
-            panic!("a child was still there {LIMIT:?} after its parent; output: {output:#?}");
+            panic!("somebody was still there after {LIMIT:?}; output: {output:#?}");
         }
         thread::yield_now();
     }
     output
+}
+
+/// Makes this process the parent of the orphans that demos leave, so that no zombie has to wait
+/// until the system's first process finds the time for it. (Linux only; elsewhere it has to.)
+#[cfg(unix)]
+pub fn adopt_orphans() {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_child_subreaper(true).expect("any process can adopt its descendants");
 }
 
 /// Waits for a demo, and for the end of its output.
