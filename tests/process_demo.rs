@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::process::Command;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use common::*;
 use predicates::prelude::*;
@@ -72,8 +75,10 @@ fn a_process_that_is_dropped_while_it_runs_is_waited_for() {
 }
 
 #[test]
-fn a_join_with_a_timeout_leaves_the_child_alive() {
+fn a_join_with_a_timeout_waits_that_long_and_leaves_the_child_alive() {
+    let start = Instant::now();
     let out = stdout(&run(demo!("join")).success());
+    assert!(start.elapsed() >= Duration::from_millis(200));
     let pid = capture(&out, r"started: pid (\d+), .*");
     // Windows has no signals: there, who is terminated has an exit code.
     let code = if cfg!(windows) { 1 } else { -15 };
@@ -179,6 +184,31 @@ const METHODS: [&str; 3] = ["fork", "forkserver", "spawn"];
 #[cfg(not(unix))]
 const METHODS: [&str; 1] = ["spawn"];
 
+#[cfg(target_os = "linux")]
+#[test]
+fn every_child_is_waited_for() {
+    adopt_orphans();
+    for arguments in LESSONS {
+        assert_leaves_no_child(lesson(arguments).spawn().expect("the demo can be started"));
+    }
+}
+
+/// Waits for a demo that was started after [`adopt_orphans`]: a child that it left, dead or alive,
+/// is ours now.
+#[cfg(target_os = "linux")]
+fn assert_leaves_no_child(mut demo: std::process::Child) {
+    use nix::{
+        errno::Errno,
+        sys::wait::{WaitPidFlag, waitpid},
+        unistd::Pid,
+    };
+    let status = demo.wait().expect("the demo can be waited for");
+    let group = Pid::from_raw(-pid(demo.id()).as_raw());
+    let left = waitpid(group, Some(WaitPidFlag::WNOHANG));
+    assert_eq!(left, Err(Errno::ECHILD), "{}", finish(demo).status);
+    assert!(status.success(), "{status}");
+}
+
 #[cfg(unix)]
 mod fork_server {
     use std::{
@@ -192,6 +222,8 @@ mod fork_server {
     /// A fork server of ours: it, and our end of its socket.
     fn start() -> (Child, BufReader<UnixStream>) {
         let (ours, servers) = UnixStream::pair().expect("a socket can be made");
+        let limit = ours.set_read_timeout(Some(Duration::from_secs(60)));
+        limit.expect("an answer can be awaited for a while");
         let mut command = lesson(&["--child", "forkserver"]);
         command.stdin(OwnedFd::from(servers));
         let server = command.spawn().expect("the demo can be started");
@@ -223,6 +255,8 @@ mod fork_server {
             ("panic", "101"),
             ("abort", "-6"),
             ("fail", "1"),
+            // It reads its stdin to the end; the server's own stdin would not end.
+            ("work_while_needed", "0"),
         ];
         let children = expected.map(|(target, code)| (ask(&mut socket, &["fork", target]), code));
         for (child, code) in children.iter().rev() {
@@ -252,14 +286,16 @@ mod fork_server {
         assert_eq!(String::from_utf8_lossy(&output.stdout), line);
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
-    fn ends_after_the_last_of_its_children_when_its_parent_does_not_wait_for_them() {
+    fn waits_for_the_children_that_its_parent_did_not_ask_for() {
+        adopt_orphans();
         let (server, mut socket) = start();
-        ask(&mut socket, &["fork", "run_child", "test"]);
+        for _ in 0..10 {
+            ask(&mut socket, &["fork", "run_child", "test"]);
+        }
         drop(socket);
-        let output = finish(server);
-        assert!(output.status.success());
-        assert!(output.stdout.starts_with(b"Run child process test"));
+        assert_leaves_no_child(server);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use nix::unistd::{Pid, close, dup2_stdin};
 
-use crate::{fork, process};
+use crate::{fork, target};
 
 /// The target that is the helper.
 pub const TARGET: &str = "forkserver";
@@ -38,7 +38,7 @@ impl ForkServer {
     /// When the system refuses a new process or a socket.
     pub fn start() -> anyhow::Result<Self> {
         let (ours, helpers) = UnixStream::pair().context("cannot make a socket")?;
-        let helper = process::command(TARGET, &[])?
+        let helper = target::command(TARGET, &[])?
             .stdin(OwnedFd::from(helpers))
             .spawn()
             .context("cannot start the fork server")?;
@@ -110,7 +110,7 @@ fn answer(request: &[String], socket: &UnixStream) -> anyhow::Result<i64> {
     let (verb, args) = request.split_first().context("an empty request")?;
     match (verb.as_str(), args) {
         ("fork", [target, args @ ..]) => {
-            let target = process::find(target)?;
+            let target = target::find(target)?;
             let body = || {
                 // As long as a child has it too, our parent would not notice our death.
                 let _ = close(socket.as_raw_fd());

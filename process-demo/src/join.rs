@@ -10,10 +10,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use crate::{
-    output::say,
-    process::{self, Process},
-};
+use crate::{output::say, process::Process, target};
 
 /// How long the parent waits for a child that takes longer.
 const TIMEOUT: Duration = Duration::from_millis(200);
@@ -84,6 +81,6 @@ fn refused<T>(what: &str, result: anyhow::Result<T>) -> anyhow::Result<()> {
 
 /// A child whose work has no end of its own.
 pub fn work_while_needed(_: &[String]) -> anyhow::Result<u8> {
-    process::wait_for_the_parent_to_go()?;
+    target::wait_for_the_parent_to_go()?;
     Ok(0)
 }

@@ -1,7 +1,8 @@
 //! # process-demo: a function in a process of its own
 //!
 //! Python's `multiprocessing.Process` takes a function and its arguments, and runs them in a new
-//! process. [`process`] is the same idea in Rust, small enough to read; the lessons use it.
+//! process. [`process`] is the same idea in Rust, small enough to read; the lessons use it. What
+//! travels to a child, and how, is in [`target`].
 //!
 //! ```text
 //! cargo run -p process-demo                       the notes' own program: start.rs
@@ -27,8 +28,9 @@ mod output;
 mod process;
 mod start;
 mod status;
+mod target;
 
-use process::Target;
+use target::Target;
 
 /// A function in a process of its own: start, join, and how a child ends.
 #[derive(Parser)]
@@ -66,7 +68,7 @@ const TARGETS: &[(&str, Target)] = &[
 fn main() -> ExitCode {
     // First of all: in a child, this runs the target and is the whole program. Python's spawn needs
     // `if __name__ == "__main__":` for the same reason: or else a child would start children.
-    let result = process::run_target().unwrap_or_else(|| match Cli::parse().lesson {
+    let result = target::run_target().unwrap_or_else(|| match Cli::parse().lesson {
         None => start::run(),
         Some(Lesson::Join) => join::run(),
         Some(Lesson::Status) => status::run(),

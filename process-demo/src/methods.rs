@@ -18,10 +18,7 @@ use comfy_table::{Table, presets};
 
 #[cfg(unix)]
 use crate::{fork, forkserver::ForkServer};
-use crate::{
-    output::say,
-    process::{self, Process},
-};
+use crate::{output::say, process::Process, target};
 
 #[derive(Args)]
 pub struct Options {
@@ -58,8 +55,8 @@ fn methods() -> anyhow::Result<Vec<Method>> {
             name: "fork",
             child: "a copy of its parent",
             run: Box::new(|target, args| {
-                let target = process::find(target)?;
-                // SAFETY: no lesson that ran before this one, nor this one, has started a thread.
+                let target = target::find(target)?;
+                // SAFETY: this lesson starts no thread, and no other ran before it.
                 fork::wait(unsafe { fork::start(|| target(args)) }?)
             }),
         },
@@ -109,7 +106,7 @@ fn compare_the_output() -> anyhow::Result<()> {
 /// What the function prints when it is started by a method. Its parent must have a pipe for a
 /// stdout; ours is the user's, so a process between us and it does the start.
 fn output_of(method: &str) -> anyhow::Result<String> {
-    let output = process::command("start_by", &[method.to_owned()])?
+    let output = target::command("start_by", &[method.to_owned()])?
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("cannot start a process for {method}"))?;

@@ -1,38 +1,22 @@
 //! The type [`Process`], in the shape of Python's `multiprocessing.Process`.
 //!
-//! A new process shares no memory with us, so no closure can be handed to it. What can travel is a
-//! name. The child is this same program, started again with the name of a function and its
-//! arguments on its command line: what Python calls the start method "spawn". It works on every
-//! system.
+//! The child is this same program, started again ([`target`]): what Python calls the start method
+//! "spawn". It works on every system.
 //!
 //! The child's stdin is a pipe into which its parent never writes. It ends when the parent drops
 //! its [`Process`], and when the parent dies, in whatever way: so a child can tell when nobody
 //! needs it any more.
 
 use std::{
-    env,
-    ffi::OsStr,
-    io::{self, PipeWriter},
-    process::{Command, ExitStatus, Stdio},
+    io::PipeWriter,
+    process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use shared_child::SharedChild;
 
-use crate::TARGETS;
-
-// Unwinding is in libgcc, of which std takes the shared half unless it meets this one first. With
-// this one each child has a library less to load: an eighth of the time from its start to its end.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
-unsafe extern "C" {}
-
-/// What a child process runs: it gets the arguments, and what it returns becomes the exit code.
-pub type Target = fn(&[String]) -> anyhow::Result<u8>;
-
-/// As the first argument, it tells this program that it is a child.
-const CHILD: &str = "--child";
+use crate::target;
 
 /// A function that runs, or will run, in a process of its own.
 ///
@@ -74,7 +58,7 @@ impl Process {
         if self.child.is_some() {
             bail!("a process can be started only once");
         }
-        let mut command = command(&self.target, &self.args)?;
+        let mut command = target::command(&self.target, &self.args)?;
         command.stdin(Stdio::piped());
         if let Some(pipe) = self.stderr.take() {
             // It leaves with `command`: a copy kept here would hide from its reader that the child
@@ -127,6 +111,9 @@ impl Process {
 
     /// How the child ended, in one number, as Python's `exitcode` has it: its exit code N, or -N
     /// when signal N ended it. `None` before the start, and while it runs.
+    ///
+    /// Windows has no signals: there a child that was terminated has the exit code 1 (which Python
+    /// shows as -15, since it knows that it was its own doing).
     ///
     /// # Errors
     /// When the system does not know the child.
@@ -201,46 +188,4 @@ fn exit_code(status: ExitStatus) -> i64 {
     } else {
         i64::from(code)
     }
-}
-
-/// The command line that runs a target in a child.
-///
-/// # Errors
-/// When there is no such target.
-pub fn command(target: &str, args: &[String]) -> anyhow::Result<Command> {
-    find(target)?;
-    let program = env::current_exe().context("cannot find this program's own file")?;
-    let mut command = Command::new(program);
-    command.args([CHILD, target]).args(args);
-    Ok(command)
-}
-
-/// The function of that name.
-///
-/// # Errors
-/// When there is none among the [`TARGETS`].
-pub fn find(target: &str) -> anyhow::Result<Target> {
-    let found = TARGETS.iter().find(|(name, _)| *name == target);
-    found
-        .map(|(_, target)| *target)
-        .with_context(|| format!("no function named {target:?} can run in a child"))
-}
-
-/// In a child: runs its target, and returns the target's result. Anywhere else: `None`.
-pub fn run_target() -> Option<anyhow::Result<u8>> {
-    let mut args = env::args_os().skip(1);
-    if args.next().as_deref() != Some(OsStr::new(CHILD)) {
-        return None;
-    }
-    let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
-    Some(match args.split_first() {
-        Some((name, args)) => find(name).and_then(|target| target(args)),
-        None => Err(anyhow!("{CHILD} needs the name of a function")),
-    })
-}
-
-/// In a child: waits until the parent has dropped its [`Process`], or is gone.
-pub fn wait_for_the_parent_to_go() -> anyhow::Result<()> {
-    io::copy(&mut io::stdin(), &mut io::sink()).context("cannot read stdin")?;
-    Ok(())
 }

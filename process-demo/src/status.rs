@@ -14,10 +14,7 @@ use comfy_table::{Table, presets};
 #[cfg(unix)]
 use nix::sys::resource::{Resource, setrlimit};
 
-use crate::{
-    output::say,
-    process::{self, Process},
-};
+use crate::{output::say, process::Process, target};
 
 /// What happens to the child, its target, and what its parent does to it.
 type Ending = (&'static str, &'static str, Option<Act>);
@@ -104,6 +101,6 @@ pub fn abort(_: &[String]) -> anyhow::Result<u8> {
 
 pub fn wait(_: &[String]) -> anyhow::Result<u8> {
     io::stderr().write_all(READY.as_bytes())?;
-    process::wait_for_the_parent_to_go()?;
+    target::wait_for_the_parent_to_go()?;
     Ok(0)
 }
