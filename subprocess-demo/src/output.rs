@@ -51,5 +51,7 @@ pub fn exit_code(result: anyhow::Result<u8>) -> u8 {
 /// Prints one line on stderr, under the demo's name. (`eprintln!` would panic when stderr is closed
 /// or full.)
 pub fn complain(message: fmt::Arguments) {
-    let _ = writeln!(io::stderr(), "{}: {message}", env!("CARGO_PKG_NAME"));
+    // In a single write: or else the lines of two processes could mix.
+    let line = format!("{}: {message}\n", env!("CARGO_PKG_NAME"));
+    let _ = io::stderr().write_all(line.as_bytes());
 }
