@@ -1,8 +1,9 @@
 //! How much goes through a pipe: one process writes blocks, another reads them.
 //!
-//! Mirrors Python's `send_bytes` in a loop, on `Pipe(duplex=False)` (the default is not a pipe but
-//! a pair of sockets); and it is what `dd if=/dev/zero bs=64k count=40000 | dd
-//! of=/dev/null bs=64k` does. Run it with `cargo run -r -p ipc-demo -- pipe --items 40000`.
+//! Mirrors Python's `send_bytes` in a loop, on `Pipe(duplex=False)`; and it is what `dd
+//! if=/dev/zero bs=64k count=40000 | dd of=/dev/null bs=64k` does. Python's default `Pipe()` is not
+//! a pipe but a pair of sockets, which go both ways: so the same is done through one, where the
+//! system has it. Run it with `cargo run -r -p ipc-demo -- pipe --items 40000`.
 //!
 //! What to notice: the pipe's capacity. When it holds one block only, writer and reader take turns,
 //! and each turn is a change of processes. When it holds several, both work at once. Linux lets us
@@ -11,6 +12,7 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
+    process::Stdio,
     time::Instant,
 };
 
@@ -46,9 +48,35 @@ impl Options {
 }
 
 pub fn run(items: u32, size: usize) -> anyhow::Result<u8> {
-    let mut block = block(size)?;
-    let (mut reader, writer) = os_pipe::pipe().context("cannot make a pipe")?;
+    let (reader, writer) = os_pipe::pipe().context("cannot make a pipe")?;
     let capacity = widen(&reader, 16 * size);
+    let capacity = capacity.map_or("unknown size".to_owned(), |bytes| format!("{bytes} bytes"));
+    transfer(
+        items,
+        size,
+        reader,
+        writer.into(),
+        &format!("a pipe of {capacity}"),
+    )?;
+    #[cfg(unix)]
+    {
+        use std::os::{fd::OwnedFd, unix::net::UnixStream};
+        let (reader, writer) = UnixStream::pair().context("cannot make a pair of sockets")?;
+        let writer = OwnedFd::from(writer).into();
+        transfer(items, size, reader, writer, "a pair of sockets")?;
+    }
+    Ok(0)
+}
+
+/// Has a child write the blocks, and reads them.
+fn transfer(
+    items: u32,
+    size: usize,
+    mut reader: impl Read,
+    writer: Stdio,
+    way: &str,
+) -> anyhow::Result<()> {
+    let mut block = block(size)?;
     let mut command = peer::command("block-writer", &format!("{items} {size}"))?;
     command.stdout(writer);
     let start = Instant::now();
@@ -77,12 +105,8 @@ pub fn run(items: u32, size: usize) -> anyhow::Result<u8> {
         "{bytes} of {due} bytes came, then the child failed: {status}"
     );
     ensure!(bytes == due, "{bytes} bytes came instead of {due}");
-    say!(
-        "Got {items} blocks of {size} bytes in {seconds:.2} s: {:.0} MB/s, through a pipe of {}.",
-        bytes as f64 / seconds / 1e6,
-        capacity.map_or("unknown size".to_owned(), |bytes| format!("{bytes} bytes")),
-    )?;
-    Ok(0)
+    let rate = bytes as f64 / seconds / 1e6;
+    say!("Got {items} blocks of {size} bytes in {seconds:.2} s: {rate:.0} MB/s, through {way}.")
 }
 
 /// The child.
