@@ -1,20 +1,38 @@
-//! The two ends of a forked child, which every lesson needs: how it ends itself, and how its parent
+//! What every lesson needs of a forked child: how it starts, how it ends itself, and how its parent
 //! learns of it.
 
 use std::{
     io::{self, Write},
+    os::unix::process::ExitStatusExt,
     panic::{self, AssertUnwindSafe},
+    process::ExitStatus,
 };
 
 use anyhow::Context;
 use nix::{
     errno::Errno,
     libc,
-    sys::wait::{WaitStatus, waitpid},
-    unistd::Pid,
+    sys::signal::{SigHandler, Signal, signal},
+    unistd::{ForkResult, Pid, fork},
 };
 
 use crate::output;
+
+/// Forks a child that runs `body` and ends, and returns the child's id to the parent.
+///
+/// # Errors
+/// When the system refuses another process: too many of this user, or of all, or no memory left.
+pub fn start(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
+    // Bytes that still wait in a buffer would be copied with it, and be written by both.
+    io::stdout().flush()?;
+    // SAFETY: this process has no other thread whose half-done work (a held lock, say) the child
+    // would inherit. Only `copy::threads` ever starts one; it does not come here, and joins the
+    // thread before it returns.
+    match unsafe { fork() }? {
+        ForkResult::Child => end_with(body),
+        ForkResult::Parent { child } => Ok(child),
+    }
+}
 
 /// Runs `body` in a forked child, then ends the child with the exit code that `body` returns, or 1
 /// for an error (which goes to stderr), or 101 for a panic.
@@ -32,12 +50,44 @@ pub fn end_with(body: impl FnOnce() -> anyhow::Result<u8>) -> ! {
 }
 
 /// Waits until `child` ends, and says how it ended.
-pub fn wait(child: Pid) -> anyhow::Result<WaitStatus> {
+pub fn wait(child: Pid) -> anyhow::Result<ExitStatus> {
+    let (_, status) = reap(child, 0)
+        .map_err(io::Error::from)
+        .with_context(|| format!("cannot wait for child {child}"))?
+        .expect("a wait without WNOHANG returns when there is an end to report");
+    Ok(status)
+}
+
+/// Any child, for [`reap`].
+pub const ANY: Pid = Pid::from_raw(-1);
+
+/// Strikes a child that has ended out of the process table, and says which one it was and how it
+/// ended. `None` if none has ended yet, and the `options` contain `WNOHANG`.
+///
+/// # Errors
+/// `ECHILD` if there is no such child to wait for.
+pub fn reap(child: Pid, options: libc::c_int) -> Result<Option<(Pid, ExitStatus)>, Errno> {
+    let mut status = 0;
     loop {
-        match waitpid(child, None) {
+        // (nix's own call loses the child if a real-time signal killed it.)
+        // SAFETY: `status` is ours, and valid for as long as the call takes.
+        let result = unsafe { libc::waitpid(child.as_raw(), &mut status, options) };
+        match Errno::result(result) {
             // A signal arrived while we waited; the child is still there.
             Err(Errno::EINTR) => continue,
-            result => return result.with_context(|| format!("cannot wait for child {child}")),
+            Err(error) => return Err(error),
+            Ok(0) => return Ok(None),
+            Ok(pid) => return Ok(Some((Pid::from_raw(pid), ExitStatus::from_raw(status)))),
         }
     }
+}
+
+/// Has the system keep every child that ended until we have waited for it.
+///
+/// That is the default, but whoever started us may have set it otherwise (`trap '' CHLD` in a
+/// shell): then a wait would find no child, and nobody would know how it ended.
+pub fn keep_until_waited_for() -> anyhow::Result<()> {
+    // SAFETY: the default handler is none of our code.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.context("cannot reset SIGCHLD")?;
+    Ok(())
 }

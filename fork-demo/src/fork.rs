@@ -12,10 +12,7 @@
 use std::io::{self, Write};
 
 use anyhow::{Context, ensure};
-use nix::{
-    sys::wait::WaitStatus,
-    unistd::{ForkResult, fork, getpid, getppid},
-};
+use nix::unistd::{ForkResult, fork, getpid, getppid};
 
 use crate::{child, output::say};
 
@@ -26,7 +23,8 @@ pub fn run() -> anyhow::Result<u8> {
 
     // SAFETY: no other thread exists whose half-done work (a held lock, say) the child would
     // inherit.
-    match unsafe { fork() }.context("cannot fork")? {
+    let forked = unsafe { fork() };
+    match forked.map_err(io::Error::from).context("cannot fork")? {
         ForkResult::Child => child::end_with(|| {
             say!(
                 "I am child process ({}) and my parent is {}.",
@@ -40,10 +38,7 @@ pub fn run() -> anyhow::Result<u8> {
             // Whatever became of our line: a parent that does not wait leaves a zombie.
             let status = child::wait(child)?;
             said?;
-            ensure!(
-                status == WaitStatus::Exited(child, 0),
-                "child {child} failed: {status:?}"
-            );
+            ensure!(status.success(), "child {child} failed: {status}");
             Ok(0)
         }
     }

@@ -4,37 +4,76 @@
 //! `multiprocessing` offers on Unix was once built on this call, so it comes first.
 //!
 //! ```text
-//! cargo run -p fork-demo        the notes' own program: fork.rs
+//! cargo run -p fork-demo                 the notes' own program: fork.rs
+//! cargo run -p fork-demo -- many         many children, and each is accounted for: many.rs
+//! cargo run -p fork-demo -- copy         what a child gets a copy of, and what it shares: copy.rs
+//! cargo run -p fork-demo -- orphan       children without a wait, and without a parent: orphan.rs
 //! ```
+//!
+//! [`child`] is what the lessons have in common: how a child starts and ends. [`process_table`] is
+//! what the system knows of it.
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 #[cfg(unix)]
 mod child;
 #[cfg(unix)]
+mod copy;
+#[cfg(unix)]
 mod fork;
+#[cfg(unix)]
+mod many;
+#[cfg(unix)]
+mod orphan;
 #[cfg_attr(not(unix), allow(dead_code, unused_imports, unused_macros))]
 mod output;
+#[cfg(unix)]
+mod process_table;
 
 /// One process becomes two: fork, and what a parent owes its children.
 #[derive(Parser)]
 #[command(version)]
-struct Cli {}
+struct Cli {
+    #[command(subcommand)]
+    lesson: Option<Lesson>,
+}
+
+#[derive(Subcommand)]
+#[cfg_attr(not(unix), allow(dead_code))]
+enum Lesson {
+    /// Fork many children, and wait until the last one has ended.
+    Many {
+        /// How many children.
+        #[arg(long, default_value_t = 3, allow_negative_numbers = true)]
+        #[arg(value_parser = clap::value_parser!(u32).range(0..=10_000))]
+        children: u32,
+    },
+    /// What the child has a copy of, and what it shares with its parent.
+    Copy,
+    /// A child that nobody waits for, and one whose parent is gone.
+    Orphan,
+}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    ExitCode::from(output::exit_code(run(cli)))
+    ExitCode::from(output::exit_code(run(cli.lesson)))
 }
 
 #[cfg(unix)]
-fn run(_: Cli) -> anyhow::Result<u8> {
-    fork::run()
+fn run(lesson: Option<Lesson>) -> anyhow::Result<u8> {
+    child::keep_until_waited_for()?;
+    match lesson {
+        None => fork::run(),
+        Some(Lesson::Many { children }) => many::run(children),
+        Some(Lesson::Copy) => copy::run(),
+        Some(Lesson::Orphan) => orphan::run(),
+    }
 }
 
 #[cfg(not(unix))]
-fn run(_: Cli) -> anyhow::Result<u8> {
+fn run(_: Option<Lesson>) -> anyhow::Result<u8> {
     anyhow::bail!(
         "fork exists on Unix only; see the same idea on every system with: cargo run -p process-demo"
     )

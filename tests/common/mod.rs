@@ -53,7 +53,7 @@ pub fn run(mut command: Command) -> Assert {
 /// behind holds us up, until the limit ends the whole group.
 pub fn finish(child: Child) -> Output {
     let demo = child.id();
-    let output = read_to_the_end(child);
+    let output = output_of(child);
     if !group_is_gone(demo) {
         kill_group(demo);
         panic!("the demo left a process behind; its output: {output:#?}");
@@ -95,7 +95,7 @@ pub fn kill_only_the_parent(mut demo: Child) -> Output {
 #[cfg(unix)]
 pub fn finish_with_orphans(demo: Child) -> Output {
     let id = demo.id();
-    let output = read_to_the_end(demo);
+    let output = output_of(demo);
     // They have let go of the output, so what is left of them is about to die.
     let start = Instant::now();
     while !group_is_gone(id) {
@@ -116,8 +116,9 @@ pub fn adopt_orphans() {
     nix::sys::prctl::set_child_subreaper(true).expect("any process can adopt its descendants");
 }
 
-/// Waits for a demo, and for the end of its output.
-fn read_to_the_end(child: Child) -> Output {
+/// Waits until a running demo has ended, and every process that holds its output. It may leave
+/// others behind, or zombies.
+pub fn output_of(child: Child) -> Output {
     let (output, hung) = watch(child.id(), || child.wait_with_output());
     let output = output.expect("the demo can be waited for");
     assert!(

@@ -1,0 +1,85 @@
+//! Many children, and each is accounted for.
+//!
+//! A parent is told the id of a child once, by `fork`, and must note it then. How the child ended
+//! is told once too, to the one who waits. So this program keeps a table: a line is written by
+//! `fork` and struck out by `wait`.
+//!
+//! Mirrors a loop of Python's `os.fork()` with `os.wait()`. Run it with `cargo run -p fork-demo --
+//! many --children 5`.
+//!
+//! What to notice: the children do not end in the order in which they were forked. The parent waits
+//! for *any* child, takes what comes, and stops when the system says that there is none left.
+
+use std::{collections::HashMap, io, process::ExitStatus, thread, time::Duration};
+
+use anyhow::{Context, ensure};
+use nix::{errno::Errno, unistd::Pid};
+
+use crate::{child, output::say};
+
+/// How long the first child works; each one after it a little less, the last one not at all.
+const LONGEST_WORK: Duration = Duration::from_millis(300);
+
+/// The children that run, by their ids, with their numbers.
+type Table = HashMap<Pid, u32>;
+
+pub fn run(children: u32) -> anyhow::Result<u8> {
+    let mut running = Table::new();
+    let started = start(children, &mut running);
+    // Whatever stopped us: those that were started are to be waited for.
+    let reaped = reap(&mut running);
+    started.and(reaped)?;
+    Ok(0)
+}
+
+fn start(children: u32, running: &mut Table) -> anyhow::Result<()> {
+    for number in 1..=children {
+        let body = || {
+            thread::sleep(LONGEST_WORK * (children - number) / children);
+            Ok(code(number))
+        };
+        let child = child::start(body)
+            .with_context(|| format!("cannot fork child {number} of {children}"))?;
+        // Before anything that can fail: a child whose id is forgotten cannot be told from others.
+        running.insert(child, number);
+        say!("Child {number} is forked ({child}).")?;
+    }
+    Ok(())
+}
+
+/// The exit code that tells the child from its siblings: its own number, as far as one byte can say
+/// it. Child 256 ends with 0 again.
+fn code(number: u32) -> u8 {
+    (number % 256) as u8
+}
+
+/// Waits until no child is left, and says how each one ended.
+fn reap(running: &mut Table) -> anyhow::Result<()> {
+    let mut said = Ok(());
+    loop {
+        let (child, status) = match child::reap(child::ANY, 0) {
+            Ok(Some(ended)) => ended,
+            Ok(None) => continue,
+            // "No child processes": the only sure sign that we are done.
+            Err(Errno::ECHILD) => break,
+            Err(error) => return Err(io::Error::from(error)).context("cannot wait for a child"),
+        };
+        // Whoever became this program (by `exec`) may have had children of its own: ours now.
+        let Some(number) = running.remove(&child) else {
+            continue;
+        };
+        // A line that cannot be written is no reason to leave the other children unreaped.
+        said = said.and_then(|()| report(number, child, status));
+    }
+    ensure!(running.is_empty(), "children got lost: {running:?}");
+    said?;
+    say!("No child is left.")
+}
+
+fn report(number: u32, child: Pid, status: ExitStatus) -> anyhow::Result<()> {
+    match status.code() {
+        Some(code) => say!("Child {number} ({child}) ended with exit code {code}."),
+        // "signal: 9 (SIGKILL)"
+        None => say!("Child {number} ({child}) was killed by {status}."),
+    }
+}

@@ -1,0 +1,131 @@
+//! Zombies and orphans: what becomes of a child that nobody waits for, and of one whose parent is
+//! gone.
+//!
+//! Mirrors Python's `os.fork()` without `os.wait()`. Run it with `cargo run -p fork-demo --
+//! orphan`.
+//!
+//! What to notice: a child that has ended stays in the process table, as a zombie, until its parent
+//! has asked how it ended. And a child does not die with its parent: it gets a new one. That is
+//! process 1, or a nearer process that has asked for orphans (a "subreaper": systemd's user
+//! manager, for one).
+
+use std::{
+    io::{self, PipeReader, PipeWriter, Read, Write},
+    mem,
+};
+
+use anyhow::{Context, ensure};
+use nix::{
+    errno::Errno,
+    libc,
+    unistd::{Pid, getpid, getppid},
+};
+
+use crate::{child, output::say, process_table};
+
+pub fn run() -> anyhow::Result<u8> {
+    zombie()?;
+    orphan()?;
+    Ok(0)
+}
+
+/// A child that has ended, seen before and after its parent waits for it.
+fn zombie() -> anyhow::Result<()> {
+    let child = child::start(|| Ok(7)).context("cannot fork a child")?;
+    wait_for_the_end(child)?;
+    let state = process_table::state(child)?;
+    let said = say!(
+        "Child {child} has ended, but nobody has waited for it: state {}, a zombie.",
+        state.unwrap_or('?')
+    );
+    // Only this strikes the child out of the process table.
+    let status = child::wait(child)?;
+    said?;
+    ensure!(
+        state == Some('Z') && status.code() == Some(7),
+        "child {child} should have been a zombie with exit code 7, but was {state:?}, {status}"
+    );
+
+    let left = process_table::state(child)?;
+    ensure!(
+        left.is_none(),
+        "child {child} should be gone, but is in state {left:?}"
+    );
+    say!("Child {child} is waited for, exit code 7: it is gone from the process table.")
+}
+
+/// Waits until `child` has ended, but leaves it a zombie.
+fn wait_for_the_end(child: Pid) -> anyhow::Result<()> {
+    // (nix offers this call on some systems only.)
+    loop {
+        // SAFETY: the call writes to `info`, which is ours, and takes all zeros for it.
+        let result = unsafe {
+            let mut info: libc::siginfo_t = mem::zeroed();
+            let id = child.as_raw() as libc::id_t;
+            Errno::result(libc::waitid(
+                libc::P_PID,
+                id,
+                &mut info,
+                libc::WEXITED | libc::WNOWAIT,
+            ))
+        };
+        match result {
+            Err(Errno::EINTR) => continue,
+            result => {
+                result
+                    .map_err(io::Error::from)
+                    .with_context(|| format!("cannot wait for the end of child {child}"))?;
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A parent that ends before its child.
+fn orphan() -> anyhow::Result<()> {
+    let (mut news, reporter) = io::pipe().context("cannot make a pipe")?;
+    let (parent_is_gone, signal) = io::pipe().context("cannot make a pipe")?;
+    let mut signal = Some(signal);
+
+    let parent = child::start(|| {
+        // This process's copy, and so its child's: an end that they held open themselves would
+        // never come.
+        drop(signal.take());
+        child::start(|| go_on(parent_is_gone, reporter)).context("cannot fork its child")?;
+        // No wait.
+        Ok(0)
+    })
+    .context("cannot fork a parent")?;
+    // When this returns, the system has given the child its new parent.
+    let status = child::wait(parent)?;
+    drop(signal);
+    let mut ids = String::new();
+    news.read_to_string(&mut ids)
+        .context("cannot read the news")?;
+    ensure!(status.success(), "parent {parent} failed: {status}");
+
+    let (child, new_parent) = parse(&ids).with_context(|| format!("bad news: {ids:?}"))?;
+    if new_parent == getpid() {
+        // We are process 1 (of a container) or a subreaper: then it is for us to wait.
+        child::wait(child)?;
+    }
+    ensure!(
+        new_parent != parent,
+        "child {child} should have a new parent, but still has {parent}"
+    );
+    say!("Child {child} has outlived its parent {parent}: its new parent is {new_parent}.")
+}
+
+/// The child: waits until it is an orphan, and then says who it is and who its parent is now.
+fn go_on(mut parent_is_gone: PipeReader, mut reporter: PipeWriter) -> anyhow::Result<u8> {
+    // Nothing is ever written to it; it ends.
+    parent_is_gone.read(&mut [0]).context("cannot wait")?;
+    write!(reporter, "{} {}", getpid(), getppid()).context("cannot send the news")?;
+    Ok(0)
+}
+
+fn parse(ids: &str) -> Option<(Pid, Pid)> {
+    let (child, parent) = ids.split_once(' ')?;
+    let pid = |id: &str| id.parse().ok().map(Pid::from_raw);
+    Some((pid(child)?, pid(parent)?))
+}

@@ -1,0 +1,73 @@
+//! What the system's table of processes says about one of them.
+
+use anyhow::Context;
+use nix::unistd::Pid;
+
+/// The process's state as one letter: `R` it runs, `S` it sleeps, `Z` it is a zombie; or `None` if
+/// there is no such process.
+pub fn state(process: Pid) -> anyhow::Result<Option<char>> {
+    // "Z (zombie)" from Linux, "Z+" from ps
+    Ok(system::state(process)?.chars().next())
+}
+
+/// How many threads the process has.
+pub fn threads(process: Pid) -> anyhow::Result<usize> {
+    system::threads(process)
+}
+
+/// Linux shows the table as files.
+#[cfg(target_os = "linux")]
+mod system {
+    use std::{fs, io};
+
+    use super::*;
+
+    pub fn state(process: Pid) -> anyhow::Result<String> {
+        field(process, "State:")
+    }
+
+    pub fn threads(process: Pid) -> anyhow::Result<usize> {
+        let number = field(process, "Threads:")?;
+        number
+            .parse()
+            .with_context(|| format!("cannot read the number of threads {number:?}"))
+    }
+
+    fn field(process: Pid, name: &str) -> anyhow::Result<String> {
+        let path = format!("/proc/{process}/status");
+        let status = match fs::read_to_string(&path) {
+            // No such process.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            result => result.with_context(|| format!("cannot read {path}"))?,
+        };
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        Ok(value.unwrap_or_default().trim().to_owned())
+    }
+}
+
+/// Elsewhere the program `ps` knows how to read it.
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use std::process::Command;
+
+    use super::*;
+
+    pub fn state(process: Pid) -> anyhow::Result<String> {
+        Ok(ps(&["-o", "state="], process)?.trim().to_owned())
+    }
+
+    pub fn threads(process: Pid) -> anyhow::Result<usize> {
+        // A header, then a line for each thread.
+        Ok(ps(&["-M"], process)?.lines().skip(1).count())
+    }
+
+    fn ps(options: &[&str], process: Pid) -> anyhow::Result<String> {
+        let output = Command::new("ps")
+            .args(options)
+            .args(["-p", &process.to_string()])
+            .output()
+            .context("cannot run ps")?;
+        // Its exit code is 1 if there is no such process: that is an answer too.
+        String::from_utf8(output.stdout).context("cannot read what ps says")
+    }
+}
