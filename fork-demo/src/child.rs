@@ -25,6 +25,16 @@ use crate::output;
 pub fn start(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
     // Bytes that still wait in a buffer would be copied with it, and be written by both.
     io::stdout().flush()?;
+    start_mute(|| {
+        let result = body();
+        // Nobody else will: the child's end flushes no buffer.
+        let _ = io::stdout().flush();
+        result
+    })
+}
+
+/// As [`start`], but parent and child must leave stdout's buffer alone.
+pub fn start_mute(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
     // SAFETY: this process has no other thread whose half-done work (a held lock, say) the child
     // would inherit. Only `copy::threads` ever starts one; it does not come here, and joins the
     // thread before it returns.
@@ -42,8 +52,6 @@ pub fn start(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
 /// `_exit`, which runs nothing more of ours.
 pub fn end_with(body: impl FnOnce() -> anyhow::Result<u8>) -> ! {
     let result = panic::catch_unwind(AssertUnwindSafe(body));
-    // `_exit` flushes no buffer.
-    let _ = io::stdout().flush();
     let code = result.map_or(101, output::exit_code);
     // SAFETY: `_exit` takes any code and has no precondition.
     unsafe { libc::_exit(code.into()) }

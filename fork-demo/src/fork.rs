@@ -31,6 +31,8 @@ pub fn run() -> anyhow::Result<u8> {
                 getpid(),
                 getppid()
             )?;
+            // The child's end flushes no buffer.
+            io::stdout().flush()?;
             Ok(0)
         }),
         ForkResult::Parent { child } => {

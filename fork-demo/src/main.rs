@@ -8,12 +8,13 @@
 //! cargo run -p fork-demo -- many         many children, and each is accounted for: many.rs
 //! cargo run -p fork-demo -- copy         what a child gets a copy of, and what it shares: copy.rs
 //! cargo run -p fork-demo -- orphan       children without a wait, and without a parent: orphan.rs
+//! cargo run -p fork-demo -- serve        a web server, and a child for each request: serve.rs
 //! ```
 //!
 //! [`child`] is what the lessons have in common: how a child starts and ends. [`process_table`] is
 //! what the system knows of it.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -31,6 +32,8 @@ mod orphan;
 mod output;
 #[cfg(unix)]
 mod process_table;
+#[cfg(unix)]
+mod serve;
 
 /// One process becomes two: fork, and what a parent owes its children.
 #[derive(Parser)]
@@ -54,6 +57,34 @@ enum Lesson {
     Copy,
     /// A child that nobody waits for, and one whose parent is gone.
     Orphan,
+    /// A web server that forks a child for every request. (`/slow?ms=N` waits, `/crash` crashes.)
+    Serve {
+        /// Where to listen, on 127.0.0.1; 0 takes any port that is free.
+        #[arg(long, default_value_t = 8080, allow_negative_numbers = true)]
+        port: u16,
+
+        /// How many children may run at once. Who comes when all are busy waits.
+        #[arg(long, default_value_t = 64, allow_negative_numbers = true)]
+        #[arg(value_parser = clap::value_parser!(u16).range(1..=10_000))]
+        max_children: u16,
+
+        /// How long a client may take for the head of its request, in seconds.
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            default_value = "5",
+            allow_negative_numbers = true
+        )]
+        #[arg(value_parser = seconds)]
+        head_timeout: Duration,
+    },
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 0.001..=3600.0) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("a number of seconds from 0.001 to 3600 is allowed".into()),
+    }
 }
 
 fn main() -> ExitCode {
@@ -69,6 +100,11 @@ fn run(lesson: Option<Lesson>) -> anyhow::Result<u8> {
         Some(Lesson::Many { children }) => many::run(children),
         Some(Lesson::Copy) => copy::run(),
         Some(Lesson::Orphan) => orphan::run(),
+        Some(Lesson::Serve {
+            port,
+            max_children,
+            head_timeout,
+        }) => serve::run(port, max_children.into(), head_timeout),
     }
 }
 

@@ -1,0 +1,263 @@
+//! A server that forks a child for every request.
+//!
+//! The parent listens. Each connection gets a child of its own, which reads one request, answers
+//! it, and ends; whatever happens in there, a crash included, happens to that request alone. It is
+//! how inetd has run its servers since 1986. (Apache never forked per request: its processes are
+//! forked beforehand, and each serves many.)
+//!
+//! Mirrors Python's `socketserver.ForkingMixIn`. Run it with `cargo run -p fork-demo -- serve`, and
+//! open the address that it prints; try `/slow?ms=3000` and `/crash` too. Ctrl-C ends it.
+//!
+//! What to notice: the parent is one thread and waits in one place, for whatever comes first: a
+//! connection, a child's end, a signal, a reader of its log. It never waits for a client; that is
+//! what children are for. And every child is reaped, every descriptor closed, whatever clients do.
+//!
+//! In reading order: this file is the parent's loop, [`children`] its table of children,
+//! [`connection`] the child's side; [`request`] is what little HTTP there is; [`scoreboard`] is how
+//! the parent knows what a crashed child was at; [`log`] writes what the parent has seen.
+
+use std::{
+    io::{self, ErrorKind, PipeReader, Read},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use nix::{
+    errno::Errno,
+    libc::{SIGCHLD, SIGINT, SIGTERM},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+use signal_hook::{flag, low_level::pipe};
+
+use crate::output::{complain, say};
+
+mod children;
+mod connection;
+mod log;
+mod request;
+mod scoreboard;
+
+use children::Children;
+use connection::TimeLimit;
+use log::Log;
+use request::{HEAD_LIMIT, Request, Status};
+
+/// How long children may go on after the server was told to end.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long the server leaves the system alone that has just refused it a connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until SIGINT or SIGTERM comes.
+///
+/// A client has `head_timeout` to send the whole head of its request.
+pub fn run(port: u16, max_children: usize, head_timeout: Duration) -> anyhow::Result<u8> {
+    let signals = Signals::new().context("cannot listen for signals")?;
+    let address = (Ipv4Addr::LOCALHOST, port);
+    let listener = TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .with_context(|| format!("cannot listen on {}:{}", address.0, port))?;
+    // The one line that is not just log: without it nobody would know where to go.
+    say!("Listening on http://{}/", listener.local_addr()?)?;
+
+    // What the parent has done, no child needs to do again: the parser asks the processor what it
+    // can, once in each process, and on a virtual machine the answer takes longer than the parsing.
+    let _ = Request::parse(b"GET / HTTP/1.1\r\n\r\n");
+    let mut server = Server {
+        listener: Some(listener),
+        pause: None,
+        children: Children::new(max_children)?,
+        signals,
+        log: Log::new(),
+        buffer: Box::new([0; HEAD_LIMIT]),
+        head_timeout,
+    };
+    server.serve()?;
+    server.end()?;
+    Ok(0)
+}
+
+/// Signals, turned into something that `poll` can wait for.
+struct Signals {
+    /// Gets a byte whenever one of our signals arrives.
+    woken: PipeReader,
+    /// Whether one of them asked for the end.
+    end: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let (woken, waker) = io::pipe()?;
+        let end = Arc::default();
+        // The flags come first: who is woken finds them set.
+        for signal in [SIGINT, SIGTERM] {
+            flag::register(signal, Arc::clone(&end))?;
+        }
+        for signal in [SIGCHLD, SIGINT, SIGTERM] {
+            pipe::register(signal, waker.try_clone()?)?;
+        }
+        Ok(Self { woken, end })
+    }
+}
+
+struct Server {
+    /// `None` when no connection is wanted any more.
+    listener: Option<TcpListener>,
+    /// Until when no connection is accepted.
+    pause: Option<Instant>,
+    children: Children,
+    signals: Signals,
+    log: Log,
+    /// Where each child, in its own copy, reads its request to.
+    buffer: Box<[u8; HEAD_LIMIT]>,
+    head_timeout: Duration,
+}
+
+/// What happened while the server waited.
+#[derive(Default)]
+struct Events {
+    log_is_writable: bool,
+    signal: bool,
+    connection: bool,
+}
+
+impl Server {
+    fn serve(&mut self) -> anyhow::Result<()> {
+        while !self.turn(None)? {}
+        Ok(())
+    }
+
+    /// Lets the running children finish, for a while.
+    fn end(&mut self) -> anyhow::Result<()> {
+        // Closed: from now on clients are refused, and the port is free.
+        self.listener = None;
+        let deadline = Instant::now() + GRACE;
+        while !(self.children.is_empty() && self.log.is_empty()) && Instant::now() < deadline {
+            self.turn(Some(deadline))?;
+        }
+        self.children.kill();
+        while !self.children.is_empty() {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until something happens, or for the deadline, and deals with what happened. True if
+    /// the server is to end.
+    fn turn(&mut self, deadline: Option<Instant>) -> anyhow::Result<bool> {
+        let events = self.wait(deadline)?;
+        if events.log_is_writable {
+            self.log.write();
+        }
+        let end = events.signal && self.heed_signals()?;
+        if events.connection && !end {
+            self.accept();
+        }
+        Ok(end)
+    }
+
+    /// The only place where the server waits.
+    fn wait(&self, deadline: Option<Instant>) -> anyhow::Result<Events> {
+        let pause = self.pause.filter(|&end| Instant::now() < end);
+        // While there is no child to spare, newcomers wait in the listener's queue.
+        let accepts = pause.is_none() && !self.children.is_full();
+        let listener = self.listener.as_ref().filter(|_| accepts);
+        let stdout = io::stdout();
+        let log = (!self.log.is_empty()).then_some(&stdout);
+        let signals = self.signals.woken.as_fd();
+
+        // What is not waited for now gives its place to a descriptor that is asked nothing.
+        let nothing = || PollFd::new(signals, PollFlags::empty());
+        let mut fds = [
+            log.map_or_else(nothing, |log| PollFd::new(log.as_fd(), PollFlags::POLLOUT)),
+            PollFd::new(signals, PollFlags::POLLIN),
+            listener.map_or_else(nothing, |listener| {
+                PollFd::new(listener.as_fd(), PollFlags::POLLIN)
+            }),
+        ];
+        match poll(&mut fds, timeout([deadline, pause])) {
+            // A signal arrived: the next poll finds what its handler wrote.
+            Err(Errno::EINTR) => return Ok(Events::default()),
+            result => result.map_err(io::Error::from).context("cannot wait")?,
+        };
+        let [log_is_writable, signal, connection] = fds.map(|fd| fd.any().unwrap_or(true));
+        Ok(Events {
+            log_is_writable,
+            signal,
+            connection,
+        })
+    }
+
+    /// Does what the signals ask for. True if one of them asks for the end.
+    fn heed_signals(&mut self) -> anyhow::Result<bool> {
+        // Signals that arrived together may have left one byte or many.
+        let _ = self
+            .signals
+            .woken
+            .read(&mut [0; 64])
+            .context("cannot read the signals")?;
+        self.children.reap(&mut self.log)?;
+        // What the children held that have ended may be what the system lacked.
+        self.pause = None;
+        Ok(self.signals.end.load(Ordering::Relaxed))
+    }
+
+    fn accept(&mut self) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        match listener.accept() {
+            Ok((connection, _)) => self.hand_over(connection),
+            // The client left before its turn came.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::ConnectionAborted
+                ) => {}
+            // Most likely there is no descriptor left, and the client still stands in the queue:
+            // without a pause, we would try again and again.
+            Err(error) => {
+                complain(format_args!("cannot accept a connection: {error}"));
+                self.pause = Some(Instant::now() + PAUSE);
+            }
+        }
+    }
+
+    /// Starts a child for a connection.
+    fn hand_over(&mut self, connection: TcpStream) {
+        let (listener, buffer) = (&mut self.listener, &mut self.buffer);
+        let head_limit = TimeLimit::new(self.head_timeout);
+        let child = self.children.start(|slot| {
+            // A child that outlived the server would keep its port taken.
+            drop(listener.take());
+            // The signals' handlers stay: in the child, all they do is keep SIGINT and SIGTERM from
+            // ending it. Ctrl-C goes to every process of the terminal's foreground group, so to the
+            // children too, and so do the signals of `timeout` and of a shell's `kill %1`. The
+            // requests under way are to be answered all the same.
+            connection::serve(&connection, buffer, slot, head_limit)
+        });
+        if let Err(error) = child {
+            complain(format_args!("cannot fork a child for a request: {error}"));
+            connection::refuse(&connection, &mut self.buffer);
+            self.log
+                .line(format_args!("- - {} -", Status::Unavailable.code()));
+        }
+        // Here the parent's copy of the connection is closed. If it were kept, the client would
+        // wait for the end of its answer for ever.
+    }
+}
+
+/// The time until the first of these deadlines.
+fn timeout(deadlines: [Option<Instant>; 2]) -> PollTimeout {
+    let Some(first) = deadlines.into_iter().flatten().min() else {
+        return PollTimeout::NONE;
+    };
+    let left = first.saturating_duration_since(Instant::now());
+    // Rounded up: a wait that is too short by less than a millisecond would become a busy loop.
+    PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+}

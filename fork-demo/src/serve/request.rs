@@ -1,0 +1,110 @@
+//! What little HTTP the server speaks: the head of a request, and an answer.
+
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
+use httparse::{EMPTY_HEADER, Error};
+use nix::unistd::{getpid, getppid};
+
+/// The longest head of a request, in bytes.
+pub const HEAD_LIMIT: usize = 8 * 1024;
+/// The most header lines in it.
+const HEADERS: usize = 64;
+
+/// The first line of a request.
+pub struct Request<'a> {
+    pub method: &'a str,
+    /// The path, and a question mark with a query if there is one.
+    pub target: &'a str,
+}
+
+impl<'a> Request<'a> {
+    /// Parses what has come so far. `None` if the head is not whole yet.
+    ///
+    /// # Errors
+    /// With the status that the request is refused with.
+    pub fn parse(received: &'a [u8]) -> Result<Option<Self>, Status> {
+        let mut headers = [EMPTY_HEADER; HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(received) {
+            Ok(status) if status.is_complete() => Ok(request
+                .method
+                .zip(request.path)
+                .map(|(method, target)| Self { method, target })),
+            Ok(_) if received.len() >= HEAD_LIMIT => Err(Status::HeadTooLong),
+            Ok(_) => Ok(None),
+            Err(Error::TooManyHeaders) => Err(Status::HeadTooLong),
+            Err(_) => Err(Status::BadRequest),
+        }
+    }
+}
+
+/// Method and path for the log, with nothing in them that a terminal would obey.
+impl fmt::Display for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.target.escape_debug())
+    }
+}
+
+#[derive(Clone, Copy)]
+pub enum Status {
+    Ok = 200,
+    BadRequest = 400,
+    NotFound = 404,
+    MethodNotAllowed = 405,
+    RequestTimeout = 408,
+    HeadTooLong = 431,
+    Unavailable = 503,
+}
+
+impl Status {
+    pub fn code(self) -> u16 {
+        self as u16
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::BadRequest => "Bad Request",
+            Self::NotFound => "Not Found",
+            Self::MethodNotAllowed => "Method Not Allowed",
+            Self::RequestTimeout => "Request Timeout",
+            Self::HeadTooLong => "Request Header Fields Too Large",
+            Self::Unavailable => "Service Unavailable",
+        }
+    }
+}
+
+/// Every text is as long as this: tools like ab take an answer of another length for a failure.
+const TEXT_LENGTH: usize = 64;
+
+/// Writes an answer as it is sent: who serves, or what is wrong.
+pub fn write_answer(out: &mut impl Write, status: Status) -> io::Result<()> {
+    let (code, reason) = (status.code(), status.reason());
+    let mut text = [b' '; TEXT_LENGTH];
+    text[TEXT_LENGTH - 1] = b'\n';
+    let mut start = &mut text[..TEXT_LENGTH - 1];
+    match status {
+        Status::Ok => {
+            let (child, parent) = (getpid(), getppid());
+            write!(
+                start,
+                "I am child process ({child}) and my parent is {parent}."
+            )?;
+        }
+        _ => write!(start, "{code} {reason}")?,
+    }
+    // `Allow` is owed to whoever gets a 405, and does no harm to the others.
+    write!(
+        out,
+        "HTTP/1.1 {code} {reason}\r\n\
+         Allow: GET\r\n\
+         Connection: close\r\n\
+         Content-Type: text/plain\r\n\
+         Content-Length: {TEXT_LENGTH}\r\n\
+         \r\n"
+    )?;
+    out.write_all(&text)
+}
