@@ -397,7 +397,11 @@ struct ExecutableForAll(std::path::PathBuf);
 impl ExecutableForAll {
     fn copy_of(command: &Command) -> Self {
         let path = std::env::temp_dir().join(format!("fork-demo-serve-{}", std::process::id()));
-        std::fs::copy(command.get_program(), &path).expect("the demo can be copied");
+        // Not by this process: a child that another test forks at this moment would hold the copy
+        // open for writing, and such a program may not be run.
+        let mut cp = Command::new("cp");
+        let copied = cp.arg(command.get_program()).arg(&path).status();
+        assert!(copied.is_ok_and(|status| status.success()), "no copy");
         Self(path)
     }
 }
