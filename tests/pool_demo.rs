@@ -2,10 +2,17 @@
 
 mod common;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+#[cfg(target_os = "linux")]
+use std::time::{Duration, Instant};
 
 use common::*;
 use predicates::prelude::*;
+
+/// Long enough for a slow and busy machine.
+#[cfg(target_os = "linux")]
+const LIMIT: Duration = Duration::from_secs(60);
 
 const BACKENDS: [&str; 2] = ["process", "thread"];
 
@@ -18,10 +25,47 @@ fn the_parents_own_lines_frame_those_of_the_tasks() {
         let out = stdout(&assert);
         let lines: Vec<&str> = out.lines().collect();
         // Parent, "Waiting", two lines for each of five tasks, "All … done".
-        assert_eq!(lines.len(), 1 + 1 + 5 * 2 + 1, "{out}");
+        let (lines, timeline) = lines.split_at(1 + 1 + 5 * 2 + 1);
         capture(lines[0], r"(Parent process \d+\.)");
         capture(&out, r"(Waiting for all subprocesses done\.\.\.)");
         assert_eq!(lines[12], "All subprocesses done.");
+        assert_a_timeline(&workers_of(&out), 80, timeline);
+    }
+}
+
+/// The workers that ran tasks, in the order in which they began.
+fn workers_of(out: &str) -> Vec<String> {
+    captures(out, r"Run task \d+ \((.+)\)\.\.\.")
+}
+
+#[track_caller]
+fn assert_a_timeline(workers: &[String], columns: usize, timeline: &[&str]) {
+    let workers: BTreeSet<&str> = workers.iter().map(String::as_str).collect();
+    let (scale, rows) = timeline.split_first().expect("there is a timeline");
+    capture(scale, r" +(0 +\d+\.\d\d s)");
+    assert_eq!(scale.chars().count(), columns, "{timeline:#?}");
+    let mut names = BTreeSet::new();
+    for row in rows {
+        assert!(row.chars().count() <= columns, "{row:?}");
+        // A name, some space, and bars that end with a half line each.
+        names.insert(row.split_whitespace().next().expect("a row has a name"));
+        assert!(row.ends_with('╸'), "{row:?}");
+    }
+    assert_eq!(names, workers, "{timeline:#?}");
+    assert_eq!(rows.len(), workers.len(), "one row for each: {timeline:#?}");
+}
+
+#[test]
+fn the_timeline_shows_in_which_row_each_task_ran() {
+    let assert = run(demo!("--seed", "2", "--max-seconds", "1")).success();
+    let out = stdout(&assert);
+    let (_, timeline) = out
+        .split_once("All subprocesses done.\n")
+        .expect("the timeline comes last");
+    // These tasks are all long enough to show their numbers.
+    for task in 0..5 {
+        let worker = capture(&out, &format!(r"Run task {task} \((.+)\)\.\.\."));
+        capture(timeline, &format!(" *({worker} .*{task}━.*)"));
     }
 }
 
@@ -138,9 +182,12 @@ fn the_same_seed_makes_the_same_tasks() {
 
 #[cfg(unix)]
 #[test]
-fn a_terminal_shows_the_same_lines_as_a_pipe() {
+fn a_terminal_shows_the_same_lines_as_a_pipe_and_a_timeline_as_wide_as_itself() {
     let seen = run_on_a_terminal(demo!("--max-seconds", "0.02"));
     assert_a_pool_of(4, 5, &seen);
+
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_a_timeline(&workers_of(&seen), TERMINAL_COLUMNS.into(), &lines[13..]);
 }
 
 #[test]
@@ -148,11 +195,320 @@ fn it_ends_quietly_when_nobody_reads() {
     for backend in BACKENDS {
         assert_quiet_without_reader(demo!("--backend", backend));
     }
+    assert_quiet_without_reader(demo!("map"));
+    assert_quiet_without_reader(demo!("crash"));
 }
 
 #[test]
 fn a_full_disk_is_an_error() {
     assert_error_on_full_disk(demo!());
+    assert_error_on_full_disk(demo!("map"));
+    assert_error_on_full_disk(demo!("crash"));
+    assert_error_on_full_disk(demo!("errors"));
+}
+
+#[test]
+fn a_task_that_fails_or_panics_fails_alone() {
+    for backend in BACKENDS {
+        let assert = run(demo!("errors", "--backend", backend))
+            .success()
+            // Where the panics happened.
+            .stderr(predicate::str::contains("src/errors.rs:").count(2));
+        let out = stdout(&assert);
+        let worker = captures(&out, r"get returned: worker (.+) has done it");
+        assert_eq!(worker.len(), 2, "before the failures and after them: {out}");
+        assert_eq!(worker[0], worker[1], "{out}");
+        let done = format!("get returned: worker {} has done it", worker[0]);
+        let expected = [
+            &done,
+            "get failed: the bad task failed: what it needs is not there",
+            "get failed: the worse task panicked: it was not written for this",
+            &done,
+            "map failed: the worse task panicked: it was not written for this",
+            "get_timeout returned nothing yet: 50 ms were too short",
+            "get returned after all",
+            "join failed: a pool must be closed before it can be joined",
+            "apply_async failed: a closed pool takes no task",
+            // This one also shows that a process that sleeps for an hour can be terminated.
+            "get failed: the pool ended before the task did",
+        ];
+        assert_eq!(out.lines().collect::<Vec<_>>(), expected);
+    }
+}
+
+/// The table that `map` prints: how many tasks make a chunk, for each pool and each way.
+#[track_caller]
+fn assert_mapped(arguments: &[&str], chosen: &str) {
+    let mut command = demo!("map");
+    command.args(arguments);
+    let assert = run(command).success().stderr("");
+    let out = stdout(&assert);
+    for workers in ["processes", "threads"] {
+        let chunks = captures(&out, &format!("│ {workers} +┆ +(\\d+) ┆.*"));
+        assert_eq!(chunks, ["1", chosen], "{out}");
+    }
+    // The demo looks at all results itself.
+    capture(&out, r"(All results are right, and in order\..*)");
+}
+
+#[test]
+fn map_works_for_any_number_of_tasks_and_workers() {
+    // The second number is the size of chunks: so many that each worker gets four.
+    for (tasks, workers, chunk) in [
+        ("0", "4", "1"),
+        ("1", "1", "1"),
+        ("100", "4", "7"),
+        ("1000", "64", "4"),
+        ("100000", "2", "12500"),
+    ] {
+        assert_mapped(&["--tasks", tasks, "--workers", workers], chunk);
+    }
+    assert_mapped(&["--tasks", "7", "--chunk", "3"], "3");
+    assert_mapped(&["--tasks", "7", "--chunk", "4294967295"], "4294967295");
+}
+
+#[test]
+fn arguments_and_results_may_be_longer_than_a_pipe_holds() {
+    assert_mapped(
+        &["--tasks", "20", "--bytes", "1048576", "--chunk", "2"],
+        "2",
+    );
+}
+
+#[test]
+fn arguments_that_would_fill_the_memory_are_refused() {
+    assert_usage_error(demo!("map", "--bytes", "1048576"), "512 MiB are allowed");
+}
+
+/// The task in which a worker is killed.
+fn chosen_task(out: &str) -> String {
+    capture(out, r"Task (\d+) will be killed with its worker, .*")
+}
+
+#[cfg(unix)]
+#[test]
+fn a_task_whose_worker_dies_is_run_once_more_by_another() {
+    let crash = |seed| {
+        let assert = run(demo!("crash", "--seed", seed, "--max-seconds", "0.05"))
+            .success()
+            .stderr("");
+        let out = stdout(&assert);
+        let task = chosen_task(&out);
+        let dead = capture(
+            &out,
+            &format!(
+                r"Worker (\d+) died in task {task} \(signal: 9 \(SIGKILL\)\); worker \d+ takes its place\."
+            ),
+        );
+        let new = capture(&out, r"Worker .* worker (\d+) takes its place\.");
+        let died = out.lines().find(|line| line.starts_with("Worker "));
+        assert_order(
+            &out,
+            [
+                &format!("Run task {task} ({dead})..."),
+                died.expect("it was captured"),
+                &format!("Run task {task} ({new})..."),
+                "8 of 8 tasks are done.",
+            ],
+        );
+        assert_eq!(captures(&out, r"Task (\d+) runs .*").len(), 8, "{out}");
+        task
+    };
+    let tasks = ["1", "2", "3", "4"].map(crash);
+    assert_eq!(tasks, ["1", "2", "3", "4"].map(crash), "the seed chooses");
+    assert_ne!(HashSet::from(tasks).len(), 1, "other seeds, other tasks");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_task_that_kills_every_worker_is_given_up_and_the_others_finish() {
+    let assert = run(demo!("crash", "--poison", "--max-seconds", "0.05")).code(1);
+    let out = stdout(&assert);
+    let task = chosen_task(&out);
+    let error = format!("pool-demo: task {task} was given up: two workers died in it\n");
+    assert_eq!(String::from_utf8_lossy(&assert.get_output().stderr), error);
+    let runs = captures(&out, &format!(r"Run task {task} \((\d+)\)\.\.\."));
+    assert_eq!(HashSet::<&String>::from_iter(&runs).len(), 2, "{out}");
+    capture(&out, "(7 of 8 tasks are done.)");
+}
+
+#[cfg(unix)]
+fn kill(id: &str) {
+    let id = pid(id.parse().expect("a process id is a number"));
+    // One that has just ended by itself does not matter.
+    let _ = nix::sys::signal::kill(id, nix::sys::signal::SIGKILL);
+}
+
+#[cfg(unix)]
+#[test]
+fn killing_all_workers_at_once_loses_no_task_and_no_descriptor() {
+    let mut demo = demo!("--tasks", "1000", "--max-seconds", "0.002")
+        .spawn()
+        .expect("the demo can be started");
+    let mut out = String::new();
+    let mut descriptors = HashSet::new();
+    for task in [100, 300, 500] {
+        out += &read_until(&mut demo, &format!("\nRun task {task} ("));
+        out += &read_until(&mut demo, "\n");
+        descriptors.insert(open_descriptors(demo.id()));
+        let workers: HashSet<String> = workers_of(&out).into_iter().rev().take(12).collect();
+        workers.iter().for_each(|id| kill(id));
+        for _ in 0..4 {
+            out += &read_until(&mut demo, "takes its place.\n");
+        }
+    }
+    descriptors.insert(open_descriptors(demo.id()));
+    let rest = finish(demo);
+    assert!(rest.status.success(), "{rest:#?}");
+    out += &String::from_utf8_lossy(&rest.stdout);
+    let done: HashSet<String> = captures(&out, r"Task (\d+) runs .*").into_iter().collect();
+    assert_eq!(done.len(), 1000);
+    assert_eq!(
+        descriptors.len(),
+        1,
+        "more or less of them: {descriptors:?}"
+    );
+}
+
+/// How many descriptors a process has open, where the system says so.
+fn open_descriptors(id: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count)
+}
+
+/// Kills every child that a process has.
+#[cfg(target_os = "linux")]
+fn kill_children(id: u32) -> std::io::Result<()> {
+    // A child is listed with the thread that started it.
+    for thread in std::fs::read_dir(format!("/proc/{id}/task"))? {
+        let children = std::fs::read_to_string(thread?.path().join("children"))?;
+        children.split_whitespace().for_each(kill);
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn workers_that_die_as_fast_as_they_are_started_end_the_pool() {
+    let mut demo = demo!("--workers", "1", "--max-seconds", "3600")
+        .args(["--tasks", "1000"])
+        .spawn()
+        .expect("the demo can be started");
+    read_until(&mut demo, "Run task 0");
+    let start = Instant::now();
+    while demo.try_wait().expect("it can be waited for").is_none() {
+        // It fails when the process or a thread ends in the middle of it.
+        let _ = kill_children(demo.id());
+        if start.elapsed() > LIMIT {
+            demo.kill().expect("a running demo can be killed");
+        }
+    }
+    let output = finish(demo);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{output:#?}");
+    // It depends on how far the last of them came.
+    let (unready, deaths) = ("ended before it was ready", "10 workers in a row died");
+    assert!(
+        errors.contains(unready) || errors.contains(deaths),
+        "{errors}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_that_cannot_be_replaced_ends_the_pool() {
+    // A second name for the program, which can be taken away while it runs.
+    let demo = demo!();
+    let program = std::path::Path::new(demo.get_program());
+    let name = program.with_file_name(format!("pool-demo-test-{}", std::process::id()));
+    std::fs::hard_link(program, &name).expect("a file can have two names");
+    let mut demo = command(&name, &["--workers", "2", "--max-seconds", "3600"])
+        .spawn()
+        .expect("the demo can be started");
+    let mut out = read_until(&mut demo, "Run task 1");
+    out += &read_until(&mut demo, ")...\n");
+    std::fs::remove_file(&name).expect("it is there");
+    kill(&workers_of(&out)[0]);
+
+    let output = finish(demo);
+    assert_eq!(output.status.code(), Some(1), "{output:#?}");
+    let worker = &workers_of(&out)[0];
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let pattern = format!(
+        r"pool-demo: cannot replace worker {worker}, which died in (task [01]): No such file .*"
+    );
+    capture(&errors, &pattern);
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+}
+
+#[cfg(unix)]
+#[test]
+fn workers_that_cannot_be_started_are_an_error() {
+    for (backend, limit, error) in [
+        ("process", "-n 40", "cannot start worker"),
+        ("thread", "-v 1000000", "cannot start 1000 threads"),
+    ] {
+        let limited = format!(r#"ulimit {limit}; exec "$0" "$@""#);
+        let mut command = command("sh", &["-c", &limited]);
+        command.arg(demo!().get_program());
+        command.args(["--backend", backend, "--workers", "1000"]);
+        run(command)
+            .code(1)
+            .stderr(predicate::str::contains(format!("pool-demo: {error}")));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn workers_end_after_their_tasks_when_their_master_is_killed() {
+    for task in 0..5 {
+        let mut demo = demo!("--max-seconds", "0.5")
+            .spawn()
+            .expect("the demo can be started");
+        read_until(&mut demo, &format!("Run task {task} ("));
+        let output = kill_only_the_parent(demo);
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            "",
+            "orphans do not complain"
+        );
+    }
+    // In the middle of many messages, at no particular moment.
+    for _ in 0..5 {
+        let demo = demo!("map", "--tasks", "1000000")
+            .spawn()
+            .expect("the demo can be started");
+        while open_descriptors(demo.id()) < 8 {
+            std::thread::yield_now();
+        }
+        let output = kill_only_the_parent(demo);
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            "",
+            "orphans do not complain"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_the_master_and_its_workers() {
+    use nix::sys::signal::{Signal::SIGINT, kill, killpg};
+    use std::os::unix::process::ExitStatusExt;
+    adopt_orphans();
+    for backend in BACKENDS {
+        // A terminal interrupts all; `kill` only the one who is named.
+        for interrupt in [killpg, kill] {
+            let mut demo = demo!("--backend", backend, "--max-seconds", "0.5")
+                .spawn()
+                .expect("the demo can be started");
+            read_until(&mut demo, "Run task 3");
+            interrupt(pid(demo.id()), SIGINT).expect("a running demo can be interrupted");
+            let output = finish_with_orphans(demo);
+            // A shell would call this exit code 130.
+            assert_eq!(output.status.signal(), Some(2), "{output:#?}");
+            assert!(output.stderr.is_empty(), "{output:#?}");
+        }
+    }
 }
 
 #[test]
@@ -164,19 +520,36 @@ fn wrong_arguments_are_refused_with_what_is_allowed() {
     assert_usage_error(demo!("--tasks", "x"), "invalid digit");
     assert_usage_error(demo!("--backend", "coroutine"), "process, thread");
     assert_usage_error(demo!("--nonsense"), "--nonsense");
+    assert_usage_error(demo!("nonsense"), "nonsense");
+    assert_usage_error(demo!("--workers", "2", "map"), "cannot be used with");
+    assert_usage_error(demo!("map", "--workers", "0"), "1..=1000");
+    assert_usage_error(demo!("map", "--chunk", "0"), "1..");
+    assert_usage_error(demo!("map", "--tasks", "-1"), "0..=10000000");
+    assert_usage_error(demo!("crash", "--tasks", "0"), "1..=100000");
+    assert_usage_error(demo!("errors", "--workers", "2"), "--workers");
 }
 
 #[test]
 fn a_worker_without_a_pool_is_an_error() {
-    run(demo!("--worker"))
-        .code(1)
-        .stderr(predicate::str::contains("started by a pool only"));
+    for command in [
+        demo!("--worker"),
+        demo!("--worker", "nonsense"),
+        demo!("--worker", "echo"),
+        demo!("--worker", "echo", "nonsense"),
+    ] {
+        run(command)
+            .code(1)
+            .stderr(predicate::str::contains("started by a pool only"));
+    }
 }
 
 #[test]
-fn help_names_every_option() {
+fn help_names_every_lesson_and_option() {
     let assert = run(demo!("--help")).success();
     for option in [
+        "errors",
+        "map",
+        "crash",
         "--workers",
         "--tasks",
         "--max-seconds",

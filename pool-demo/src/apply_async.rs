@@ -4,16 +4,23 @@
 //! `p.join()`. Run it with `cargo run -p pool-demo`.
 //!
 //! What to notice: tasks 0 to 3 start at once, one in each worker. Task 4 starts when the first of
-//! them has ended, in that one's worker: the ids tell. And all of it takes as long as the busiest
-//! worker, not as long as all tasks together.
+//! them has ended, in that one's worker: the ids tell, and the timeline shows it. And all of it
+//! takes as long as the busiest worker, not as long as all tasks together.
 
-use std::{process, time::Duration};
+use std::{
+    fmt, process, thread,
+    time::{Duration, Instant, SystemTime},
+};
 
-use anyhow::anyhow;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    output::say, pool::Pool, process_pool::ProcessPool, task::Task, thread_pool::ThreadPool,
+    backend::Backend,
+    output::{complain, say},
+    pool::AsyncResult,
+    task::{Attempt, Task},
+    timeline::{self, Bar},
 };
 
 #[derive(Args)]
@@ -41,28 +48,17 @@ pub struct Options {
     backend: Backend,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Backend {
-    Process,
-    Thread,
-}
-
 pub fn run(options: &Options) -> anyhow::Result<u8> {
     say!("Parent process {}.", process::id())?;
-    let workers = options.workers.into();
-    let mut pool: Box<dyn Pool> = match options.backend {
-        Backend::Process => Box::new(ProcessPool::new(workers)?),
-        Backend::Thread => Box::new(ThreadPool::new(workers)),
-    };
+    let mut pool = options.backend.pool(options.workers.into())?;
 
-    let mut random = options
-        .seed
-        .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+    let seed = options.seed;
+    let mut random = seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
     let mut results = Vec::new();
     for number in 0..options.tasks {
         let duration = options.max_seconds.mul_f64(random.f64());
         // Asynchronous: it returns before the task has run, often before it has begun.
-        results.push(pool.apply_async(Task { number, duration })?);
+        results.push(pool.apply_async(LongTimeTask { number, duration })?);
     }
 
     say!("Waiting for all subprocesses done...")?;
@@ -71,14 +67,56 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     pool.join()?;
     say!("All subprocesses done.")?;
 
-    let failed = results.into_iter().filter_map(|result| result.get().err());
-    match failed.reduce(|first, _| first) {
-        Some(first) => Err(anyhow!(first)),
-        None => Ok(0),
+    let (bars, failed) = get_all(results);
+    timeline::draw(&bars)?;
+    Ok(if failed == 0 { 0 } else { 1 })
+}
+
+/// Gets every output there is, complains of every other task, and counts those.
+pub fn get_all<T: Task>(results: Vec<AsyncResult<T>>) -> (Vec<T::Output>, usize) {
+    let all = results.len();
+    let complain = |error| complain(format_args!("{error:#}"));
+    let get = |result: AsyncResult<T>| result.get().map_err(complain).ok();
+    let outputs: Vec<_> = results.into_iter().filter_map(get).collect();
+    let failed = all - outputs.len();
+    (outputs, failed)
+}
+
+/// A stand-in for real work: it takes its time, and does nothing with it.
+#[derive(Serialize, Deserialize)]
+pub struct LongTimeTask {
+    pub number: u32,
+    pub duration: Duration,
+}
+
+impl fmt::Display for LongTimeTask {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "task {}", self.number)
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+impl Task for LongTimeTask {
+    const NAME: &'static str = "long_time_task";
+    type Output = Bar;
+
+    fn run(&self, attempt: Attempt) -> anyhow::Result<Bar> {
+        let worker = attempt.worker.to_string();
+        say!("Run task {} ({worker})...", self.number)?;
+        let (began, start) = (SystemTime::now(), Instant::now());
+        thread::sleep(self.duration);
+        let took = start.elapsed();
+        let seconds = took.as_secs_f64();
+        say!("Task {} runs {seconds:.2} seconds.", self.number)?;
+        Ok(Bar {
+            worker,
+            task: self.number,
+            began,
+            took,
+        })
+    }
+}
+
+pub fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds @ 0.0..=3600.0) => Ok(Duration::from_secs_f64(seconds)),
         _ => {

@@ -6,38 +6,75 @@
 //! ```text
 //! cargo run -p pool-demo                         the notes' own program: apply_async.rs
 //! cargo run -p pool-demo -- --backend thread     the same with threads for workers
+//! cargo run -p pool-demo -- errors               what can go wrong with a task: errors.rs
+//! cargo run -p pool-demo -- map                  many small tasks, alone and in chunks: map.rs
+//! cargo run -p pool-demo -- crash                a worker dies in the middle of a task: crash.rs
 //! ```
 //!
-//! In reading order: [`apply_async`] is the lesson, [`pool`] what it needs of a pool,
-//! [`process_pool`] and [`thread_pool`] the two kinds of pool, [`worker`] a worker process seen
-//! from both sides.
+//! In reading order: [`apply_async`] is the first lesson, [`task`] what a pool is given, [`pool`]
+//! what can be done with every pool. [`thread_pool`] and [`process_pool`] are the two kinds. The
+//! latter has an [`attendant`] for each worker process, and a [`crew`] of all of them; [`worker`]
+//! is what runs at the other end of the [`connection`].
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 mod apply_async;
+mod attendant;
+mod backend;
 mod connection;
+mod crash;
+mod crew;
+mod errors;
+mod map;
 mod output;
 mod pool;
 mod process_pool;
 mod task;
 mod thread_pool;
+mod timeline;
 mod worker;
 
 /// Many tasks, few workers: a pool of processes, and the same pool of threads.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
+    #[command(subcommand)]
+    lesson: Option<Lesson>,
+
     #[command(flatten)]
     options: apply_async::Options,
 }
 
+#[derive(Subcommand)]
+enum Lesson {
+    /// What can go wrong with a task, and what its handle then says.
+    Errors(errors::Options),
+    /// Many small tasks: what a message costs, and what chunks save.
+    Map(map::Options),
+    /// A worker is killed in the middle of a task, and nothing is lost.
+    Crash(crash::Options),
+}
+
+/// Every task that a worker process may get, by its name.
+const ROLES: &[worker::Role] = &[
+    worker::role::<apply_async::LongTimeTask>(),
+    worker::role::<errors::Trouble>(),
+    worker::role::<map::Echo>(),
+    worker::role::<crash::RiskyTask>(),
+];
+
 fn main() -> ExitCode {
     // First of all: in a worker process, this is the whole program.
-    if let Some(result) = worker::serve_if_worker() {
+    if let Some(result) = worker::serve_if_worker(ROLES) {
         return ExitCode::from(output::exit_code(result));
     }
     let cli = Cli::parse();
-    ExitCode::from(output::exit_code(apply_async::run(&cli.options)))
+    ExitCode::from(output::exit_code(match &cli.lesson {
+        None => apply_async::run(&cli.options),
+        Some(Lesson::Errors(options)) => errors::run(options),
+        Some(Lesson::Map(options)) => map::run(options),
+        Some(Lesson::Crash(options)) => crash::run(options),
+    }))
 }

@@ -1,61 +1,184 @@
 //! What both kinds of pool have in common: the words of Python's `multiprocessing.Pool`.
+//!
+//! A pool is a queue of jobs and some workers. A [`Job`] is what is done with the first worker that
+//! is free. `apply_async` and `map` are two kinds of job, and so each stands here once, for
+//! processes and threads alike.
 
-use std::time::Duration;
+use std::{
+    mem,
+    ops::Range,
+    slice,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use anyhow::anyhow;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use anyhow::{Context, anyhow};
+use oneshot::RecvTimeoutError;
 
-use crate::task::Task;
+use crate::task::{Outcome, Task};
 
-/// Some workers that share one queue of tasks.
-pub trait Pool {
-    /// Puts a task into the queue. The first worker that is free takes it.
+/// Somebody who runs tasks: a thread, or a process that a thread of ours attends to.
+pub trait Worker<T: Task> {
+    /// Runs tasks, one after the other, and returns what each came to.
     ///
     /// # Errors
-    /// When the pool is closed.
-    fn apply_async(&mut self, task: Task) -> anyhow::Result<AsyncResult>;
+    /// When the pool has ended. What becomes of a task is no error here.
+    fn run(&mut self, tasks: &[T]) -> anyhow::Result<Vec<Outcome<T>>>;
+}
 
-    /// Says that no task will follow.
+/// Something to do with a worker. A job that is dropped, because the pool has ended, drops what it
+/// owns: whoever waits for its results learns by this that there will be none.
+pub type Job<T> = Box<dyn FnOnce(&mut dyn Worker<T>) -> anyhow::Result<()> + Send>;
+
+/// Some workers that share one queue. A pool that is dropped is terminated.
+pub trait Pool<T: Task> {
+    /// How many workers there are.
+    fn workers(&self) -> usize;
+
+    /// Puts a job into the queue.
+    ///
+    /// # Errors
+    /// When the pool is closed, or has ended.
+    fn submit(&self, job: Job<T>) -> anyhow::Result<()>;
+
+    /// Says that no job will follow.
     fn close(&mut self);
 
-    /// Waits until every task is done and every worker has ended.
+    /// Ends the pool at once. Tasks that wait in the queue will not run. Those that run are lost
+    /// with their processes; threads cannot be ended from outside, so theirs run to their end.
+    fn terminate(&mut self);
+
+    /// Waits until every job is done and every worker has ended.
     ///
     /// # Errors
-    /// When the pool is not closed: its workers would wait for tasks for ever.
+    /// When the pool is not closed: its workers would wait for jobs for ever. And when the pool
+    /// has ended early, for a reason of its own.
     fn join(&mut self) -> anyhow::Result<()>;
-}
 
-/// What a task came to: the time that it took, or why it failed.
-pub type Outcome = Result<Duration, String>;
-
-/// A task on its way to a worker, with the place where its outcome is awaited.
-pub struct Job {
-    pub task: Task,
-    pub reply: Sender<Outcome>,
-}
-
-/// The outcome of a task, once there is one.
-pub struct AsyncResult {
-    number: u32,
-    outcome: Receiver<Outcome>,
-}
-
-impl AsyncResult {
-    /// Makes a job of a task, and the result to wait for it by.
-    pub fn of(task: Task) -> (Job, Self) {
-        let (reply, outcome) = bounded(1);
-        let number = task.number;
-        (Job { task, reply }, Self { number, outcome })
+    /// Has a worker run a task, and does not wait for it.
+    ///
+    /// # Errors
+    /// When the pool is closed, or has ended.
+    fn apply_async(&self, task: T) -> anyhow::Result<AsyncResult<T>> {
+        let (reply, outcome) = oneshot::channel();
+        self.submit(Box::new(move |worker| {
+            let outcome = worker.run(slice::from_ref(&task))?.pop();
+            let outcome = outcome.context("a worker gave no outcome")?;
+            // Nobody may be waiting for it: not every caller wants to know.
+            let _ = reply.send(outcome);
+            Ok(())
+        }))?;
+        Ok(AsyncResult(outcome))
     }
 
+    /// Runs all tasks, and returns their outputs in the tasks' order.
+    ///
+    /// A worker gets `chunk_size` tasks at a time, which saves messages; without a size,
+    /// [`default_chunk_size`] chooses one.
+    ///
+    /// # Errors
+    /// The first in the tasks' order that a task came to; all run nevertheless.
+    fn map(&self, tasks: Vec<T>, chunk_size: Option<usize>) -> anyhow::Result<Vec<T::Output>> {
+        let chosen = || default_chunk_size(tasks.len(), self.workers());
+        let chunk_size = chunk_size.unwrap_or_else(chosen);
+        let sheet = Arc::new(Sheet::new(tasks, chunk_size));
+        // One job for each worker, whatever the number of tasks: who is free cuts off the next
+        // chunk, and none of them waits in the queue.
+        let mut ends = Vec::new();
+        for _ in 0..self.workers() {
+            let (done, end) = oneshot::channel();
+            let sheet = Arc::clone(&sheet);
+            self.submit(Box::new(move |worker| {
+                while let Some(chunk) = sheet.next_chunk() {
+                    let outcomes = worker.run(&sheet.tasks[chunk.clone()])?;
+                    sheet.put(chunk, outcomes);
+                }
+                let _ = done.send(());
+                Ok(())
+            }))?;
+            ends.push(end);
+        }
+        for end in ends {
+            end.recv().ok().context(LOST)?;
+        }
+        let outcomes = mem::take(&mut *sheet.outcomes()).into_iter();
+        let output = |outcome: Option<Outcome<T>>| outcome.context(LOST)?.map_err(|e| anyhow!(e));
+        outcomes.map(output).collect()
+    }
+}
+
+/// The size of chunks by which each worker gets about four of them: few messages, and still no
+/// worker waits for long for one that is late with its last chunk. (Python's rule, too.)
+pub fn default_chunk_size(tasks: usize, workers: usize) -> usize {
+    tasks.div_ceil(4 * workers)
+}
+
+const LOST: &str = "the pool ended before the task did";
+
+/// The outcome of a task, once there is one.
+pub struct AsyncResult<T: Task>(oneshot::Receiver<Outcome<T>>);
+
+impl<T: Task> AsyncResult<T> {
     /// Waits until the task has ended.
     ///
     /// # Errors
-    /// When it failed, and when its worker ended before it.
-    pub fn get(self) -> anyhow::Result<Duration> {
-        // A worker that is gone took the sending end of this channel with it.
-        let lost = || Err("its worker ended before the task did".to_owned());
-        let outcome = self.outcome.recv().unwrap_or_else(|_| lost());
-        outcome.map_err(|reason| anyhow!("task {} failed: {reason}", self.number))
+    /// When it failed, and when the pool ended before it.
+    pub fn get(self) -> anyhow::Result<T::Output> {
+        let outcome = self.0.recv().ok().context(LOST)?;
+        outcome.map_err(|reason| anyhow!(reason))
+    }
+
+    /// Waits until the task has ended, but not longer than `limit`: `None` when it has not. Its
+    /// output can be got only once.
+    ///
+    /// # Errors
+    /// When it failed, and when the pool ended before it.
+    pub fn get_timeout(&self, limit: Duration) -> anyhow::Result<Option<T::Output>> {
+        match self.0.recv_timeout(limit) {
+            Ok(outcome) => outcome.map(Some).map_err(|reason| anyhow!(reason)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(anyhow!(LOST)),
+        }
+    }
+}
+
+/// What the workers of a `map` share: the tasks, and a place for the outcome of each.
+struct Sheet<T: Task> {
+    tasks: Vec<T>,
+    chunk_size: usize,
+    /// The first task that nobody has taken.
+    next: AtomicUsize,
+    outcomes: Mutex<Vec<Option<Outcome<T>>>>,
+}
+
+impl<T: Task> Sheet<T> {
+    fn new(tasks: Vec<T>, chunk_size: usize) -> Self {
+        Self {
+            outcomes: Mutex::new(tasks.iter().map(|_| None).collect()),
+            // At least one, or nobody would ever come to the end.
+            chunk_size: chunk_size.clamp(1, tasks.len().max(1)),
+            tasks,
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// Cuts off the next tasks, if some are left, for the one who asks.
+    fn next_chunk(&self) -> Option<Range<usize>> {
+        let first = self.next.fetch_add(self.chunk_size, Relaxed);
+        let end = self.tasks.len().min(first + self.chunk_size);
+        (first < end).then_some(first..end)
+    }
+
+    fn put(&self, chunk: Range<usize>, outcomes: Vec<Outcome<T>>) {
+        for (place, outcome) in self.outcomes()[chunk].iter_mut().zip(outcomes) {
+            *place = Some(outcome);
+        }
+    }
+
+    fn outcomes(&self) -> MutexGuard<'_, Vec<Option<Outcome<T>>>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,66 +1,83 @@
 //! A pool whose workers are processes.
 //!
-//! Each worker process has a thread of ours at its side, which takes one task at a time from the
-//! queue that all share, gives it to its worker, and waits for the outcome. So whoever is free
-//! takes the next task, and nobody needs to plan.
+//! Each worker process has a thread of ours at its side, its [`Attendant`], which takes one job at
+//! a time from the queue that all share, gives its tasks to the worker, and waits for the outcomes.
+//! So whoever is free takes the next job, and nobody needs to plan. And so a worker's death is
+//! noticed at once: its attendant waits for nothing else.
 
-use std::thread::{self, JoinHandle};
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::{
-    pool::{AsyncResult, Job, Pool},
+    attendant::Attendant,
+    crew::Crew,
+    output,
+    pool::{Job, Pool},
     task::Task,
-    worker::Worker,
 };
 
-pub struct ProcessPool {
+pub struct ProcessPool<T: Task> {
     /// The queue's entrance, until `close` takes it away.
-    queue: Option<Sender<Job>>,
-    attendants: Vec<JoinHandle<anyhow::Result<()>>>,
+    queue: Option<Sender<Job<T>>>,
+    crew: Arc<Crew>,
+    attendants: Vec<JoinHandle<()>>,
 }
 
-impl ProcessPool {
+impl<T: Task> ProcessPool<T> {
     /// Starts the worker processes.
     ///
     /// # Errors
-    /// When one of them cannot be started. Those already there end: their input does.
+    /// When one of them cannot be started. Those already there are ended.
     pub fn new(workers: usize) -> anyhow::Result<Self> {
         let (queue, jobs) = unbounded();
-        let workers = (1..=workers)
-            .map(|n| {
-                Worker::start().with_context(|| format!("cannot start worker {n} of {workers}"))
-            })
-            .collect::<anyhow::Result<Vec<Worker>>>()?;
-        let attend_to = |worker| {
-            let jobs = jobs.clone();
-            thread::spawn(move || attend(worker, jobs))
-        };
-        let attendants = workers.into_iter().map(attend_to).collect();
-        Ok(Self {
+        // From here on, an early return drops the pool, and that ends the workers.
+        let mut pool = Self {
             queue: Some(queue),
-            attendants,
-        })
+            crew: Arc::new(Crew::new(T::NAME)),
+            attendants: Vec::new(),
+        };
+        let mut attendants = Vec::new();
+        for n in 1..=workers {
+            let attendant = Attendant::new(&pool.crew);
+            attendants
+                .push(attendant.with_context(|| format!("cannot start worker {n} of {workers}"))?);
+        }
+        // All have been started before the first is waited for.
+        for mut attendant in attendants {
+            attendant.await_ready()?;
+            let jobs = jobs.clone();
+            let thread = thread::Builder::new().spawn(move || attend(attendant, jobs));
+            let thread = thread.context("cannot start a thread to attend to a worker")?;
+            pool.attendants.push(thread);
+        }
+        Ok(pool)
     }
 }
 
-/// Hands the queue's jobs to one worker, until the queue has ended.
-fn attend(mut worker: Worker, jobs: Receiver<Job>) -> anyhow::Result<()> {
-    for Job { task, reply } in jobs {
-        let outcome = worker.run(&task)?;
-        // Nobody may be waiting for it: not every caller wants to know.
-        let _ = reply.send(outcome);
+/// Does the queue's jobs with one worker, until the queue ends or the pool does.
+fn attend<T: Task>(mut worker: Attendant, jobs: Receiver<Job<T>>) {
+    for job in jobs {
+        if let Err(error) = worker.crew.check().and_then(|()| job(&mut worker)) {
+            worker.crew.end(Some(error));
+            break;
+        }
     }
-    worker.end()
+    // With its attendant, the worker's connection goes, and that ends the worker.
 }
 
-impl Pool for ProcessPool {
-    fn apply_async(&mut self, task: Task) -> anyhow::Result<AsyncResult> {
+impl<T: Task> Pool<T> for ProcessPool<T> {
+    fn workers(&self) -> usize {
+        self.attendants.len()
+    }
+
+    fn submit(&self, job: Job<T>) -> anyhow::Result<()> {
         let queue = self.queue.as_ref().context("a closed pool takes no task")?;
-        let (job, result) = AsyncResult::of(task);
-        queue.send(job).ok().context("no worker is left")?;
-        Ok(result)
+        queue.send(job).ok().context("the pool has ended")
     }
 
     fn close(&mut self) {
@@ -68,13 +85,25 @@ impl Pool for ProcessPool {
         self.queue = None;
     }
 
+    fn terminate(&mut self) {
+        self.close();
+        self.crew.end(None);
+    }
+
     fn join(&mut self) -> anyhow::Result<()> {
-        if self.queue.is_some() {
-            bail!("a pool must be closed before it can be joined");
+        let closed = self.queue.is_none();
+        ensure!(closed, "a pool must be closed before it can be joined");
+        for attendant in self.attendants.drain(..) {
+            attendant.join().expect("an attendant does not panic");
         }
-        let ends: Vec<_> = self.attendants.drain(..).map(JoinHandle::join).collect();
-        // All have ended; now the first error, if there is one.
-        ends.into_iter()
-            .try_for_each(|end| end.expect("attending to a worker does not panic"))
+        self.crew.wait()
+    }
+}
+
+impl<T: Task> Drop for ProcessPool<T> {
+    fn drop(&mut self) {
+        self.terminate();
+        // Where the pool has ended early and nobody joined it, it was not heard why.
+        output::exit_code(self.join().map(|()| 0));
     }
 }

@@ -3,51 +3,95 @@
 //! The crate runs closures and no more: results, errors and `close` are ours. It is finished rather
 //! than kept; new code would take `rayon`, or `std::thread::scope` when a pool is not needed.
 
-use std::thread;
+use std::{
+    panic,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+};
 
-use anyhow::bail;
+use anyhow::{anyhow, ensure};
 
 use crate::{
-    pool::{AsyncResult, Job, Pool},
-    task::Task,
+    pool::{Job, Pool, Worker},
+    task::{self, Attempt, Outcome, Task, WorkerId},
 };
 
 pub struct ThreadPool {
     threads: threadpool::ThreadPool,
     closed: bool,
+    terminated: Arc<AtomicBool>,
 }
 
 impl ThreadPool {
-    pub fn new(workers: usize) -> Self {
-        Self {
-            threads: threadpool::ThreadPool::new(workers),
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When the system refuses one of them.
+    pub fn new(workers: usize) -> anyhow::Result<Self> {
+        // The crate knows no error for this: it panics.
+        let threads = panic::catch_unwind(|| threadpool::ThreadPool::new(workers));
+        Ok(Self {
+            threads: threads.map_err(|_| anyhow!("cannot start {workers} threads"))?,
             closed: false,
-        }
+            terminated: Arc::default(),
+        })
     }
 }
 
-impl Pool for ThreadPool {
-    fn apply_async(&mut self, task: Task) -> anyhow::Result<AsyncResult> {
-        if self.closed {
-            bail!("a closed pool takes no task");
-        }
-        let (Job { task, reply }, result) = AsyncResult::of(task);
+/// The thread that we are in: one of the pool's.
+struct ThisThread {
+    terminated: Arc<AtomicBool>,
+}
+
+impl<T: Task> Worker<T> for ThisThread {
+    fn run(&mut self, tasks: &[T]) -> anyhow::Result<Vec<Outcome<T>>> {
+        let worker = WorkerId::Thread(thread::current().id());
+        let attempt = Attempt { worker, number: 1 };
+        let run = |task| {
+            // Nobody can end a thread from outside: it must look by itself whether it should.
+            ensure!(!self.terminated.load(Relaxed), "the pool was terminated");
+            Ok(task::run(task, attempt))
+        };
+        tasks.iter().map(run).collect()
+    }
+}
+
+impl<T: Task> Pool<T> for ThreadPool {
+    fn workers(&self) -> usize {
+        self.threads.max_count()
+    }
+
+    fn submit(&self, job: Job<T>) -> anyhow::Result<()> {
+        ensure!(!self.closed, "a closed pool takes no task");
+        let terminated = Arc::clone(&self.terminated);
         self.threads.execute(move || {
-            let worker = format!("{:?}", thread::current().id());
-            let _ = reply.send(task.run(worker).map_err(|error| format!("{error:#}")));
+            // Its only error is that the pool was terminated.
+            let _ = job(&mut ThisThread { terminated });
         });
-        Ok(result)
+        Ok(())
     }
 
     fn close(&mut self) {
         self.closed = true;
     }
 
+    fn terminate(&mut self) {
+        self.closed = true;
+        self.terminated.store(true, Relaxed);
+    }
+
     fn join(&mut self) -> anyhow::Result<()> {
-        if !self.closed {
-            bail!("a pool must be closed before it can be joined");
-        }
+        ensure!(self.closed, "a pool must be closed before it can be joined");
         self.threads.join();
         Ok(())
+    }
+}
+
+impl Drop for ThreadPool {
+    fn drop(&mut self) {
+        self.terminated.store(true, Relaxed);
     }
 }

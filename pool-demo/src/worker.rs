@@ -1,76 +1,86 @@
-//! A worker process, seen from both sides: the master's [`Worker`], and what runs in the worker
-//! itself.
+//! A worker process, from its first line to its last.
 //!
-//! A worker is this same program, started again with a word that says what it is. Master and worker
-//! talk over one [`Connection`]: a task goes there, its outcome comes back. When the connection
-//! ends, because the master closed it or is gone, in whatever way, the worker ends too.
+//! A worker is this same program, started again with a word that says what it is, and the name of
+//! the tasks it will get. Master and worker talk over one [`Connection`]: tasks go there, outcomes
+//! come back. When the connection ends, because the master closed it or is gone, in whatever way,
+//! the worker ends too.
 
 use std::{
     env,
     ffi::OsStr,
+    io,
     process::{self, Child, Command},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, bail};
 
-use crate::{connection::Connection, pool::Outcome, task::Task};
+use crate::{
+    connection::Connection,
+    task::{self, Attempt, Outcome, Task, WorkerId},
+};
 
 /// As the first argument, it tells this program that it is a worker.
 const WORKER: &str = "--worker";
 
-/// The master's side of a worker.
-pub struct Worker {
-    child: Child,
-    connection: Connection,
+/// A worker's first message: it says nothing but that the worker has come so far.
+pub type Ready = ();
+
+/// A message to a worker: which attempt this is, and tasks. It is answered by one [`Outcome`] for
+/// each.
+pub type Tasks<T> = (u8, Vec<T>);
+
+/// Starts a worker for tasks of that name.
+pub fn start(tasks: &str) -> io::Result<(Child, Connection)> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args([WORKER, tasks]);
+    Connection::open(command)
 }
 
-impl Worker {
-    pub fn start() -> anyhow::Result<Self> {
-        let mut command = Command::new(env::current_exe()?);
-        command.arg(WORKER);
-        let (child, connection) = Connection::open(command)?;
-        Ok(Self { child, connection })
-    }
+/// What a worker can be: the name of a type of task, and [`serve`] for that type.
+pub type Role = (&'static str, fn() -> anyhow::Result<u8>);
 
-    /// Has the worker run a task, and waits for the outcome.
-    ///
-    /// # Errors
-    /// When the worker ends before the task does.
-    pub fn run(&mut self, task: &Task) -> anyhow::Result<Outcome> {
-        let sent = self.connection.send(task);
-        let outcome = sent.and_then(|()| self.connection.receive());
-        match outcome {
-            Ok(Some(outcome)) => Ok(outcome),
-            _ => Ok(Err(format!("worker {} ended before it", self.child.id()))),
-        }
-    }
-
-    /// Ends the worker, and waits until it has ended.
-    pub fn end(mut self) -> anyhow::Result<()> {
-        let id = self.child.id();
-        // This is how the worker learns that there are no more tasks.
-        drop(self.connection);
-        let status = self
-            .child
-            .wait()
-            .with_context(|| format!("cannot wait for worker {id}"))?;
-        ensure!(status.success(), "worker {id} failed: {status}");
-        Ok(())
-    }
+pub const fn role<T: Task>() -> Role {
+    (T::NAME, serve::<T>)
 }
 
-/// In a worker process: runs the tasks that come, until no more can come. Anywhere else: `None`.
-pub fn serve_if_worker() -> Option<anyhow::Result<u8>> {
-    (env::args_os().nth(1).as_deref() == Some(OsStr::new(WORKER))).then(serve)
+/// In a worker process: serves its master, until no more tasks can come. Anywhere else: `None`.
+pub fn serve_if_worker(roles: &[Role]) -> Option<anyhow::Result<u8>> {
+    let mut args = env::args_os().skip(1);
+    if args.next().as_deref() != Some(OsStr::new(WORKER)) {
+        return None;
+    }
+    let name = args.next().unwrap_or_default();
+    Some(match roles.iter().find(|(role, _)| name == *role) {
+        Some((_, serve)) => serve(),
+        None => Err(anyhow!(
+            "no tasks are named {name:?}: a worker is started by a pool only"
+        )),
+    })
 }
 
-fn serve() -> anyhow::Result<u8> {
+/// Runs the tasks that come.
+fn serve<T: Task>() -> anyhow::Result<u8> {
     let mut master = Connection::to_master().context("a worker is started by a pool only")?;
-    while let Some(task) = master.receive::<Task>().context("cannot receive a task")? {
-        let outcome: Outcome = task
-            .run(process::id())
-            .map_err(|error| format!("{error:#}"));
-        master.send(&outcome).context("cannot send an outcome")?;
+    match run_tasks::<T>(&mut master) {
+        Ok(()) => Ok(0),
+        // The master died meanwhile. Nobody waits for us, so there is nobody to tell.
+        Err(error) if is_hangup(&error) => Ok(0),
+        Err(error) => bail!("the connection to the master failed: {error}"),
     }
-    Ok(0)
+}
+
+fn run_tasks<T: Task>(master: &mut Connection) -> io::Result<()> {
+    let worker = WorkerId::Process(process::id());
+    master.send::<Ready>(&())?;
+    while let Some((number, tasks)) = master.receive::<Tasks<T>>()? {
+        let attempt = Attempt { worker, number };
+        let run = |task| task::run(task, attempt);
+        master.send::<Vec<Outcome<T>>>(&tasks.iter().map(run).collect())?;
+    }
+    Ok(())
+}
+
+fn is_hangup(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    [BrokenPipe, ConnectionReset, UnexpectedEof].contains(&error.kind())
 }

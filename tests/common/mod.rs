@@ -284,10 +284,19 @@ pub fn assert_error_on_full_disk(mut command: Command) {
     }
 }
 
+/// The width of the terminal of [`run_on_a_terminal`]: not the usual one.
+pub const TERMINAL_COLUMNS: u16 = 60;
+
 /// Runs a demo with a terminal as its stdout, and returns what appeared there.
 #[cfg(unix)]
 pub fn run_on_a_terminal(mut command: Command) -> String {
-    let terminal = nix::pty::openpty(None, None).expect("a terminal can be made");
+    let size = nix::pty::Winsize {
+        ws_row: 24,
+        ws_col: TERMINAL_COLUMNS,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let terminal = nix::pty::openpty(&size, None).expect("a terminal can be made");
     command.stdout(terminal.slave);
     let child = command.spawn().expect("the demo can be started");
     // `command` holds our copy of the terminal's end: while it is open, the reading below would

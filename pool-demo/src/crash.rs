@@ -1,0 +1,115 @@
+//! A worker is killed in the middle of a task, and nothing is lost.
+//!
+//! In Python, `Pool` starts another worker but forgets the task, and who waits for its result waits
+//! for ever. Here the pool notices, and runs the task once more. Run it with `cargo run -p
+//! pool-demo -- crash`, and with `--poison`. (Or run the default lesson, and `kill -9` a worker
+//! yourself.)
+//!
+//! What to notice: the other workers never stop. The task that was interrupted begins again from
+//! its beginning, in another worker: what it had done before, it does twice. A task that kills
+//! every worker, a poison task, is given up after the second: or else it would never end.
+
+use std::{fmt, process, thread, time::Duration};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    apply_async::{LongTimeTask, get_all, seconds},
+    output::say,
+    pool::Pool,
+    process_pool::ProcessPool,
+    task::{Attempt, Task},
+    timeline::{self, Bar},
+};
+
+#[derive(Args)]
+pub struct Options {
+    /// How many workers the pool has.
+    #[arg(long, default_value_t = 4, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    workers: u16,
+
+    /// How many tasks it is given.
+    #[arg(long, default_value_t = 8, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    tasks: u32,
+
+    /// The longest time that a task may take, in seconds.
+    #[arg(long, default_value = "1", allow_negative_numbers = true, value_parser = seconds)]
+    max_seconds: Duration,
+
+    /// Chooses the task in which a worker dies, and makes the tasks as long as they were before.
+    #[arg(long, allow_negative_numbers = true)]
+    seed: Option<u64>,
+
+    /// Has the task kill its worker every time that it runs.
+    #[arg(long)]
+    poison: bool,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<u8> {
+    let seed = options.seed;
+    let mut random = seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+    let chosen = random.u32(0..options.tasks);
+    let times = if options.poison { "every time" } else { "once" };
+    say!("Parent process {}.", process::id())?;
+    say!("Task {chosen} will be killed with its worker, {times}.")?;
+
+    let mut pool = ProcessPool::new(options.workers.into())?;
+    let mut results = Vec::new();
+    for number in 0..options.tasks {
+        let duration = options.max_seconds.mul_f64(random.f64());
+        results.push(pool.apply_async(RiskyTask {
+            task: LongTimeTask { number, duration },
+            deaths: match (number == chosen, options.poison) {
+                (false, _) => 0,
+                (true, false) => 1,
+                (true, true) => u8::MAX,
+            },
+        })?);
+    }
+    pool.close();
+    pool.join()?;
+
+    let (bars, failed) = get_all(results);
+    say!("{} of {} tasks are done.", bars.len(), options.tasks)?;
+    timeline::draw(&bars)?;
+    Ok(if failed == 0 { 0 } else { 1 })
+}
+
+/// A task that may not survive.
+#[derive(Serialize, Deserialize)]
+pub struct RiskyTask {
+    task: LongTimeTask,
+    /// How many attempts end with the death of the worker.
+    deaths: u8,
+}
+
+impl fmt::Display for RiskyTask {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.task.fmt(f)
+    }
+}
+
+impl Task for RiskyTask {
+    const NAME: &'static str = "risky_task";
+    type Output = Bar;
+
+    fn run(&self, attempt: Attempt) -> anyhow::Result<Bar> {
+        if attempt.number > self.deaths {
+            return self.task.run(attempt);
+        }
+        say!("Run task {} ({})...", self.task.number, attempt.worker)?;
+        thread::sleep(self.task.duration / 2);
+        die()
+    }
+}
+
+/// Ends this process as `kill -9` does: nothing more of it runs, and nobody is told.
+fn die() -> ! {
+    #[cfg(unix)]
+    let _ = nix::sys::signal::raise(nix::sys::signal::SIGKILL);
+    // Where there are no signals, this comes next to it.
+    process::abort()
+}

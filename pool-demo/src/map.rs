@@ -1,0 +1,169 @@
+//! Many small tasks: what a message costs, and what chunks save.
+//!
+//! Mirrors Python's `pool.map(f, range(n), chunksize=1)` and `pool.map(f, range(n))`. Run it with
+//! `cargo run --release -p pool-demo -- map`.
+//!
+//! What to notice: a task that goes to a process alone costs two messages, and the system must
+//! switch to the worker and back; next to that, the task itself is nothing. A thread finds its task
+//! in the memory that it shares with us. Chunks pay for both, but for processes far more. And
+//! whoever finishes first: the results are in the order of the tasks.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    backend::Backend,
+    output::{complain, say},
+    pool::{Pool, default_chunk_size},
+    task::{Attempt, Task},
+};
+
+#[derive(Args)]
+pub struct Options {
+    /// How many workers each pool has.
+    #[arg(long, default_value_t = 4, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    workers: u16,
+
+    /// How many tasks it is given.
+    #[arg(long, default_value_t = 20_000, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    tasks: u32,
+
+    /// How many tasks make a chunk, beside chunks of one [default: by Python's rule].
+    #[arg(long, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    chunk: Option<u32>,
+
+    /// How many bytes a task's argument has, if it is not to be a number.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    bytes: u32,
+}
+
+/// How often each way is measured; the median counts.
+const ROUNDS: usize = 3;
+
+/// The arguments of all tasks may have so many bytes together. (The results need as many, and so
+/// does what is on its way.)
+const MAX_BYTES: u64 = 512 << 20;
+
+pub fn run(options: &Options) -> anyhow::Result<u8> {
+    let (tasks, bytes) = (options.tasks, options.bytes);
+    if u64::from(tasks) * u64::from(bytes) > MAX_BYTES {
+        complain(format_args!(
+            "{tasks} arguments of {bytes} bytes are too many: {} MiB are allowed",
+            MAX_BYTES >> 20
+        ));
+        return Ok(2);
+    }
+    let workers = usize::from(options.workers);
+    let chosen = options.chunk.map_or_else(
+        || default_chunk_size(tasks as usize, workers).max(1),
+        |chunk| chunk as usize,
+    );
+
+    let mut processes = Backend::Process.pool(workers)?;
+    let mut threads = Backend::Thread.pool(workers)?;
+    let mut ways = [
+        ("processes", &processes, 1, Vec::new()),
+        ("processes", &processes, chosen, Vec::new()),
+        ("threads", &threads, 1, Vec::new()),
+        ("threads", &threads, chosen, Vec::new()),
+    ];
+    // In turns, so that a machine that grows slower or faster meanwhile treats all alike.
+    for _ in 0..ROUNDS {
+        for (_, pool, chunk, times) in &mut ways {
+            times.push(measure(pool.as_ref(), options, *chunk)?);
+        }
+    }
+
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(["workers", "chunk", "time", "per task", "tasks per second"]);
+    for (workers, _, chunk, times) in ways {
+        let time = median(times).as_secs_f64();
+        table.add_row([
+            workers.to_owned(),
+            chunk.to_string(),
+            format!("{:.1} ms", time * 1e3),
+            format!("{:.2} µs", time * 1e6 / f64::from(tasks.max(1))),
+            format!("{:.0}", f64::from(tasks) / time),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    say!("{tasks} tasks that return their argument, by {workers} workers:")?;
+    say!("{table}")?;
+    say!("All results are right, and in order. Times are medians of {ROUNDS} rounds.")?;
+
+    for pool in [&mut processes, &mut threads] {
+        pool.close();
+        pool.join()?;
+    }
+    Ok(0)
+}
+
+/// How long the pool takes for all tasks.
+fn measure(pool: &dyn Pool<Echo>, options: &Options, chunk: usize) -> anyhow::Result<Duration> {
+    let tasks = || (0..options.tasks).map(|number| Echo::new(number, options.bytes));
+    let given = tasks().collect();
+    let start = Instant::now();
+    let results = pool.map(given, Some(chunk))?;
+    let took = start.elapsed();
+    ensure!(
+        results.into_iter().eq(tasks()),
+        "the results are not those of the tasks, in their order"
+    );
+    Ok(took)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// A task that returns its argument: all it costs is the way to the worker and back.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub enum Echo {
+    Number(u32),
+    Text(Box<str>),
+}
+
+impl Echo {
+    /// A number; or, if it is to have a length, a text that begins with zeros and ends with the
+    /// number.
+    fn new(number: u32, bytes: u32) -> Self {
+        if bytes == 0 {
+            return Self::Number(number);
+        }
+        let number = number.to_string();
+        let zeros = (bytes as usize).saturating_sub(number.len());
+        Self::Text(("0".repeat(zeros) + &number).into())
+    }
+}
+
+impl fmt::Display for Echo {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "task {number}"),
+            Self::Text(text) => write!(f, "a task with {} bytes", text.len()),
+        }
+    }
+}
+
+impl Task for Echo {
+    const NAME: &'static str = "echo";
+    type Output = Self;
+
+    fn run(&self, _: Attempt) -> anyhow::Result<Self> {
+        Ok(self.clone())
+    }
+}

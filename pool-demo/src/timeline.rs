@@ -1,0 +1,132 @@
+//! Who ran what, and when: one row for each worker, one bar for each task.
+//!
+//! The workers are different processes, and the times of all of them must be on one clock. An
+//! `Instant` cannot leave its process, so a task begins at a `SystemTime`, which means the same to
+//! all; how long it takes is measured by an `Instant`, which nobody can set back meanwhile.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Serialize};
+use terminal_size::{Width, terminal_size_of};
+
+use crate::output::say;
+
+/// When a task ran, and where.
+#[derive(Serialize, Deserialize)]
+pub struct Bar {
+    pub worker: String,
+    pub task: u32,
+    pub began: SystemTime,
+    pub took: Duration,
+}
+
+/// Prints the timeline, as wide as the terminal; 80 columns where stdout is none.
+pub fn draw(bars: &[Bar]) -> anyhow::Result<()> {
+    let width = terminal_size_of(io::stdout()).map_or(80, |(Width(columns), _)| columns);
+    rows(bars, width.into())
+        .iter()
+        .try_for_each(|row| say!("{row}"))
+}
+
+fn rows(bars: &[Bar], width: usize) -> Vec<String> {
+    let Some(first) = bars.iter().map(|bar| bar.began).min() else {
+        return Vec::new();
+    };
+    // A clock that was set back meanwhile may have a bar begin before the first. It is drawn at 0.
+    let begin = |bar: &Bar| bar.began.duration_since(first).unwrap_or_default();
+    let end = bars.iter().map(|bar| begin(bar) + bar.took).max();
+    let end = end.unwrap_or_default().as_secs_f64();
+
+    let names = bars.iter().map(|bar| bar.worker.len()).max().unwrap_or(0);
+    let columns = width.saturating_sub(names + 1).max(20);
+    // If nothing took any time, this divides by zero, and all bars are in the first column.
+    let column = |time: Duration| (time.as_secs_f64() / end * columns as f64) as usize;
+
+    let mut rows = BTreeMap::new();
+    for bar in bars {
+        let row = rows.entry(&bar.worker);
+        let row = row.or_insert_with(|| vec![' '; columns]);
+        let mut from = column(begin(bar)).min(columns - 1);
+        if row[from] != ' ' && from + 1 < columns {
+            // Not over the end of the one before.
+            from += 1;
+        }
+        // However short it is, one wants to see it.
+        let to = column(begin(bar) + bar.took).clamp(from + 1, columns);
+        row[from..to].copy_from_slice(&look(bar.task, to - from));
+    }
+    let scale = format!("0{:>1$}", format!("{end:.2} s"), columns - 1);
+    let scale = format!("{:names$} {scale}", "");
+    let row = |(worker, row): (&String, Vec<char>)| {
+        let row = String::from_iter(row);
+        format!("{worker:>names$} {}", row.trim_end())
+    };
+    [scale]
+        .into_iter()
+        .chain(rows.into_iter().map(row))
+        .collect()
+}
+
+/// A bar of that length, beginning with the task's number, if there is room for it.
+fn look(task: u32, length: usize) -> Vec<char> {
+    let number = task.to_string();
+    let number = if number.len() < length { &number } else { "" };
+    let line = "━".repeat(length - number.len() - 1);
+    format!("{number}{line}╸").chars().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bar(worker: &str, task: u32, began: u64, took: u64) -> Bar {
+        Bar {
+            worker: worker.to_owned(),
+            task,
+            began: SystemTime::UNIX_EPOCH + Duration::from_secs(began),
+            took: Duration::from_secs(took),
+        }
+    }
+
+    #[test]
+    fn a_task_that_waited_begins_where_another_ended() {
+        let bars = [
+            bar("11", 0, 100, 5),
+            bar("9", 1, 100, 20),
+            bar("11", 2, 105, 10),
+        ];
+        assert_eq!(
+            rows(&bars, 43),
+            [
+                "   0                                20.00 s",
+                "11 0━━━━━━━━╸2━━━━━━━━━━━━━━━━━━╸",
+                " 9 1━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╸",
+            ]
+        );
+    }
+
+    #[test]
+    fn no_tasks_make_no_timeline() {
+        assert_eq!(rows(&[], 80), [""; 0]);
+    }
+
+    #[test]
+    fn tasks_that_take_no_time_are_seen() {
+        assert_eq!(rows(&[bar("1", 0, 7, 0)], 30)[1], "1 ╸");
+    }
+
+    #[test]
+    fn no_row_is_wider_than_the_terminal_unless_that_is_absurd() {
+        let bars: Vec<Bar> = (0..500).map(|n| bar("1234567", n, n.into(), 1)).collect();
+        for width in 28..200 {
+            for row in rows(&bars, width) {
+                assert!(row.chars().count() <= width, "{width}: {row}");
+            }
+        }
+        assert!(rows(&bars, 0)[1].chars().count() < 40);
+    }
+}
