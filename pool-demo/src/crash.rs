@@ -71,6 +71,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     }
     pool.close();
     pool.join()?;
+    say!("All subprocesses done.")?;
 
     let (bars, failed) = get_all(results);
     say!("{} of {} tasks are done.", bars.len(), options.tasks)?;

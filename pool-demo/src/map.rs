@@ -45,10 +45,12 @@ pub struct Options {
     /// How many bytes a task's argument has, if it is not to be a number.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     bytes: u32,
-}
 
-/// How often each way is measured; the median counts.
-const ROUNDS: usize = 3;
+    /// How often each way is measured; the median counts.
+    #[arg(long, default_value_t = 3, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
+}
 
 /// The arguments of all tasks may have so many bytes together. (The results need as many, and so
 /// does what is on its way.)
@@ -78,7 +80,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         ("threads", &threads, chosen, Vec::new()),
     ];
     // In turns, so that a machine that grows slower or faster meanwhile treats all alike.
-    for _ in 0..ROUNDS {
+    for _ in 0..options.rounds {
         for (_, pool, chunk, times) in &mut ways {
             times.push(measure(pool.as_ref(), options, *chunk)?);
         }
@@ -102,7 +104,8 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     }
     say!("{tasks} tasks that return their argument, by {workers} workers:")?;
     say!("{table}")?;
-    say!("All results are right, and in order. Times are medians of {ROUNDS} rounds.")?;
+    let rounds = options.rounds;
+    say!("All results are right, and in order. Times are medians of {rounds} rounds.")?;
 
     for pool in [&mut processes, &mut threads] {
         pool.close();

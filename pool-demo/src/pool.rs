@@ -182,3 +182,43 @@ impl<T: Task> Sheet<T> {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{map::Echo, thread_pool::ThreadPool};
+
+    #[test]
+    fn each_worker_gets_about_four_chunks() {
+        // As `divmod(tasks, 4 * workers)`, rounded up, in Python's `Pool._map_async`.
+        for (tasks, workers, size) in [(0, 4, 0), (1, 4, 1), (16, 4, 1), (17, 4, 2), (1000, 1, 250)]
+        {
+            assert_eq!(
+                default_chunk_size(tasks, workers),
+                size,
+                "{tasks}, {workers}"
+            );
+        }
+    }
+
+    #[test]
+    fn outputs_are_in_the_tasks_order_whatever_the_size_of_chunks() -> anyhow::Result<()> {
+        let pool = ThreadPool::new(3)?;
+        for size in [None, Some(0), Some(1), Some(7), Some(100), Some(usize::MAX)] {
+            let tasks: Vec<Echo> = (0..100).map(Echo::Number).collect();
+            assert!(pool.map(tasks.clone(), size)? == tasks, "{size:?}");
+        }
+        assert!(pool.map(Vec::<Echo>::new(), None)?.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn an_output_can_be_got_once() -> anyhow::Result<()> {
+        let pool = ThreadPool::new(1)?;
+        let result = pool.apply_async(Echo::Number(7))?;
+        let long = Duration::from_secs(60);
+        assert!(result.get_timeout(long)? == Some(Echo::Number(7)));
+        assert!(result.get_timeout(long).is_err());
+        Ok(())
+    }
+}

@@ -66,7 +66,7 @@ pub fn run<T: Task>(task: &T, attempt: Attempt) -> Outcome<T> {
 }
 
 /// The message of a panic, which is text of one of two types, or something else altogether.
-fn message(payload: &(dyn Any + Send)) -> &str {
+pub fn message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
     text.unwrap_or("with something that is not text")

@@ -4,6 +4,7 @@
 //! than kept; new code would take `rayon`, or `std::thread::scope` when a pool is not needed.
 
 use std::{
+    any::Any,
     panic,
     sync::{
         Arc,
@@ -12,7 +13,7 @@ use std::{
     thread,
 };
 
-use anyhow::{anyhow, ensure};
+use anyhow::{Context, anyhow, ensure};
 
 use crate::{
     pool::{Job, Pool, Worker},
@@ -31,10 +32,16 @@ impl ThreadPool {
     /// # Errors
     /// When the system refuses one of them.
     pub fn new(workers: usize) -> anyhow::Result<Self> {
-        // The crate knows no error for this: it panics.
+        // The crate knows no error for this: it panics. And who panics is quoted on stderr, unless
+        // there is another hook.
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(|_| {}));
         let threads = panic::catch_unwind(|| threadpool::ThreadPool::new(workers));
+        panic::set_hook(hook);
+        let why = |panic: Box<dyn Any + Send>| task::message(&*panic).to_owned();
+        let threads = threads.map_err(|panic| anyhow!(why(panic)));
         Ok(Self {
-            threads: threads.map_err(|_| anyhow!("cannot start {workers} threads"))?,
+            threads: threads.with_context(|| format!("cannot start {workers} threads"))?,
             closed: false,
             terminated: Arc::default(),
         })
