@@ -105,7 +105,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     say!("{tasks} tasks that return their argument, by {workers} workers:")?;
     say!("{table}")?;
     let rounds = options.rounds;
-    say!("All results are right, and in order. Times are medians of {rounds} rounds.")?;
+    say!("All results are right, and in order. Rounds: {rounds}; the median time counts.")?;
 
     for pool in [&mut processes, &mut threads] {
         pool.close();
