@@ -2,86 +2,329 @@
 
 mod common;
 
+use std::{fs, io::Read, path::PathBuf, process};
+
 use common::*;
 use predicates::prelude::*;
+use serde_json::Value;
 
-/// The cells of the table rows whose first cell is `name`.
-fn rows(out: &str, name: &str) -> Vec<Vec<String>> {
-    let cells = |line: &str| -> Vec<String> {
-        let cells = line.split(['│', '┆']).map(|cell| cell.trim().to_owned());
-        cells.filter(|cell| !cell.is_empty()).collect()
-    };
-    out.lines()
-        .map(cells)
-        .filter(|row| row.first().is_some_and(|first| first == name))
-        .collect()
+/// Runs some experiments, quickly, and returns what was printed and the JSON file.
+fn run_quickly(names: &[&str], options: &[&str]) -> (String, Value) {
+    let json = Scratch::new(&format!("{}.json", names.join("-")));
+    let mut command = demo!("run");
+    command.args(names).args(["--quick", "--json"]).arg(&json.0);
+    let out = stdout(
+        &run({
+            command.args(options);
+            command
+        })
+        .success()
+        .stderr(""),
+    );
+    let report = fs::read_to_string(&json.0).expect("the file was written");
+    let report = serde_json::from_str(&report).expect("it is JSON");
+    (out, report)
+}
+
+/// A file of this test's own, gone at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let name = format!("mt-vs-mp-{}-{name}", process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The text of a cell.
+fn text(cell: &Value) -> &str {
+    let text = cell.get("text").or_else(|| cell.pointer("/outcome/text"));
+    text.and_then(Value::as_str).expect("the cell has a text")
+}
+
+fn names() -> Vec<String> {
+    let out = stdout(&run(demo!("list")).success().stderr(""));
+    captures(&out, r"(\w+)  .*\.")
 }
 
 #[test]
-fn every_way_finds_the_same_primes() {
-    for workers in ["1", "3"] {
-        let assert = run(demo!("--workers", workers)).success().stderr("");
-        let out = stdout(&assert);
-        for (way, its_workers) in [
-            ("serial", "1"),
-            ("threads", workers),
-            ("processes", workers),
-        ] {
-            let row = &rows(&out, way)[0];
-            assert_eq!(
-                (row[1].as_str(), row[4].as_str()),
-                (its_workers, "216816"),
-                "{out}"
-            );
-        }
-        assert!(out.contains("The results are equal, and right."), "{out}");
+fn the_list_names_each_experiment_with_its_claim() {
+    let out = stdout(&run(demo!("list")).success().stderr(""));
+    assert_eq!(names().len(), out.lines().count(), "{out}");
+    for name in ["create", "throughput", "crash", "sharing", "master"] {
+        assert!(names().contains(&name.to_owned()), "{out}");
     }
+}
+
+#[test]
+fn a_run_gives_every_experiment_a_verdict_and_ends_with_the_ledger() {
+    let json = Scratch::new("all.json");
+    let html = Scratch::new("all.html");
+    let mut command = demo!("--quick", "--workers", "2", "--json");
+    command.arg(&json.0).arg("--html").arg(&html.0);
+    let out = stdout(&run(command).success().stderr(""));
+
+    let report = fs::read_to_string(&json.0).expect("the file was written");
+    let report: Value = serde_json::from_str(&report).expect("it is JSON");
+    assert_eq!(report["format"], 1);
+    assert_eq!(report["complete"], true);
+    assert_eq!(report["mode"], "quick");
+    assert_eq!(report["workers"], 2);
+    assert!(report["machine"]["memory"].as_u64() > Some(1 << 20));
+
+    let entries = report["experiments"].as_array().expect("a list");
+    let run: Vec<_> = entries.iter().map(|entry| entry["name"].clone()).collect();
+    assert_eq!(run, names());
+    let ledger = &out[out.find("The ledger").expect("it is there")..];
+    let page = fs::read_to_string(&html.0).expect("the page was written");
+    for entry in entries {
+        let [name, claim, verdict, reason] = ["name", "claim", "verdict", "reason"]
+            .map(|key| entry[key].as_str().expect("it is a text"));
+        assert!(out.contains(&format!("\n{name}: {claim}\n")), "{out}");
+        let words = verdict.replace('_', " ");
+        assert!(
+            ["holds", "fails", "depends", "unclear"].contains(&verdict),
+            "{entry}"
+        );
+        assert!(
+            out.contains(&format!("{}: {reason}.", words.to_uppercase())),
+            "{out}"
+        );
+        assert!(ledger.contains(name) && ledger.contains(&words), "{ledger}");
+        assert!(page.contains(name), "{page}");
+    }
+}
+
+#[test]
+fn every_figure_comes_with_its_unit_its_interval_and_its_samples() {
+    let (_, report) = run_quickly(&["create"], &[]);
+    let rows = report["experiments"][0]["tables"][0]["rows"]
+        .as_array()
+        .expect("rows");
+    assert!(rows.len() >= 2, "{rows:?}");
+    for row in rows {
+        let figure = &row[1]["figure"];
+        assert_eq!(figure["unit"], "seconds");
+        assert!(figure["samples"].as_u64() >= Some(6), "{figure}");
+        let [low, median, high] =
+            ["low", "median", "high"].map(|key| figure[key].as_f64().expect("it is a number"));
+        assert!(0.0 < low && low <= median && median <= high, "{figure}");
+    }
+}
+
+#[test]
+fn all_crews_do_the_whole_work() {
+    // A wrong result would be an error.
+    let (_, report) = run_quickly(&["throughput"], &["--workers", "3"]);
+    let experiment = &report["experiments"][0];
+    for (table, kind) in ["computing", "chatty", "waiting"].into_iter().enumerate() {
+        let table = &experiment["tables"][table];
+        assert_eq!(table["title"], format!("The {kind} job:"));
+        let rows = table["rows"].as_array().expect("rows");
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|row| (text(&row[0]), text(&row[1])))
+            .collect();
+        let crews = [
+            ("serial", "1"),
+            ("threads", "1"),
+            ("processes", "1"),
+            ("threads", "3"),
+            ("processes", "3"),
+            ("hybrid, 1 × 3", "3"),
+        ];
+        assert_eq!(rows, crews);
+    }
+    let lines = experiment["plots"][0]["lines"].as_array().expect("lines");
+    let lines: Vec<_> = lines.iter().map(|line| line["name"].clone()).collect();
+    assert_eq!(lines, ["threads", "processes", "hybrid"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_crashed_process_leaves_the_others_alone_and_a_thread_does_so_only_by_a_panic() {
+    let (_, report) = run_quickly(&["crash"], &[]);
+    let rows = report["experiments"][0]["tables"][0]["rows"]
+        .as_array()
+        .expect("rows");
+    let rows: Vec<Vec<_>> = rows
+        .iter()
+        .map(|row| row.as_array().expect("cells").iter().map(text).collect())
+        .collect();
+    let panicked = "master lives, 0 of 3 lost; join: it panicked";
+    let panic = "master lives, 0 of 3 lost; wait: exit status: 101";
+    assert_eq!(rows[0], ["panic", panicked, panic, panicked]);
+    for (row, (ending, how)) in [
+        ("exit", "exit status: 3"),
+        ("abort", "signal: 6 (SIGABRT)"),
+        ("segfault", "signal: 11 (SIGSEGV)"),
+        ("stack overflow", "signal: 6 (SIGABRT)"),
+        ("SIGKILL", "signal: 9 (SIGKILL)"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let by_threads = format!("master dies, 3 of 3 lost; {how}");
+        let by_processes = format!("master lives, 0 of 3 lost; wait: {how}");
+        let hybrid = format!("master lives, 1 of 3 lost; wait: {how}");
+        assert_eq!(rows[row + 1], [ending, &by_threads, &by_processes, &hybrid]);
+    }
+    assert_eq!(report["experiments"][0]["verdict"], "depends");
 }
 
 #[cfg(unix)]
 #[test]
-fn an_abort_takes_all_threads_along_but_no_process() {
-    let assert = run(demo!()).success();
-    let out = stdout(&assert);
+fn counts_are_lost_by_careless_threads_and_by_processes_that_share_nothing() {
+    let (_, report) = run_quickly(&["sharing"], &[]);
+    let rows = report["experiments"][0]["tables"][0]["rows"]
+        .as_array()
+        .expect("rows");
+    let lost: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let bound = |key| row[1]["figure"][key].as_f64().expect("it is a number");
+            (text(&row[0]), bound("low"), bound("high"))
+        })
+        .collect();
+    // The first is a race: it may lose any number.
+    assert_eq!(lost[0].0, "threads, reading and then writing");
     assert_eq!(
-        rows(&out, "threads")[1],
-        ["threads", "died: signal: 6 (SIGABRT)", "0 of 3"],
-        "{out}"
+        lost[1..],
+        [
+            ("threads, with a mutex", 0.0, 0.0),
+            ("threads, an atomic counter", 0.0, 0.0),
+            ("processes, as they are", 800_000.0, 800_000.0),
+            ("processes, shared memory, atomic", 0.0, 0.0),
+        ]
     );
-    assert_eq!(
-        rows(&out, "processes")[1],
-        ["processes", "goes on", "3 of 3"],
-        "{out}"
-    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_die_with_their_master_and_processes_only_if_they_see_to_it() {
+    let (_, report) = run_quickly(&["master"], &[]);
+    let rows = report["experiments"][0]["tables"][0]["rows"]
+        .as_array()
+        .expect("rows");
+    let alive: Vec<_> = rows.iter().map(|row| text(&row[1])).collect();
+    assert_eq!(alive, ["0 of 3", "3 of 3", "0 of 3", "0 of 3"]);
+    assert_eq!(report["experiments"][0]["verdict"], "depends");
+}
+
+#[test]
+fn an_unknown_experiment_is_refused_and_the_nearest_suggested() {
+    assert_usage_error(demo!("run", "crate"), "'create'");
+    assert_usage_error(demo!("run"), "NAME");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_said_before_anything_is_measured() {
+    for option in ["--json", "--html"] {
+        run(demo!(option, "no/such/directory/report"))
+            .code(1)
+            .stdout("")
+            .stderr(predicate::str::contains(
+                "cannot write no/such/directory/report",
+            ));
+    }
+}
+
+/// Interrupts a run as soon as it has said something, and returns how it ended.
+#[cfg(target_os = "linux")]
+fn interrupt(signal: nix::sys::signal::Signal, json: &Scratch) -> process::Output {
+    let mut command = demo!("--full", "--json");
+    // Found in the environment of everybody whom the run starts: trials have groups of their own.
+    command.arg(&json.0).env("MT_VS_MP_TEST", &json.0);
+    let mut lab = command.spawn().expect("the laboratory can be started");
+    let mut first = [0];
+    let stdout = lab.stdout.as_mut().expect("it is a pipe");
+    stdout.read_exact(&mut first).expect("it says something");
+    nix::sys::signal::kill(pid(lab.id()), signal).expect("it is still there");
+    let output = finish(lab);
+    let mark = format!("MT_VS_MP_TEST={}", json.0.display());
+    // A process that was sent SIGKILL may take a moment to go.
+    let left = || {
+        fs::read_dir("/proc")
+            .expect("/proc can be read")
+            .flatten()
+            .any(|entry| {
+                let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+                String::from_utf8_lossy(&environment).contains(&mark)
+            })
+    };
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while left() {
+        assert!(
+            std::time::Instant::now() < patience,
+            "the run left a process behind"
+        );
+        std::thread::yield_now();
+    }
+    output
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_ends_everything_and_says_that_the_run_is_incomplete() {
+    let json = Scratch::new("interrupted.json");
+    let output = interrupt(nix::sys::signal::SIGINT, &json);
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("the run is incomplete"), "{stderr}");
+    let report = fs::read_to_string(&json.0).expect("the file was written");
+    let report: Value = serde_json::from_str(&report).expect("it is JSON");
+    assert_eq!(report["complete"], false);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_laboratory_that_is_killed_leaves_nobody_behind() {
+    interrupt(nix::sys::signal::SIGKILL, &Scratch::new("killed.json"));
 }
 
 #[test]
 fn it_ends_quietly_when_nobody_reads() {
-    assert_quiet_without_reader(demo!());
+    assert_quiet_without_reader(demo!("--quick"));
 }
 
 #[test]
 fn a_full_disk_is_an_error() {
-    assert_error_on_full_disk(demo!());
+    assert_error_on_full_disk(demo!("--quick"));
 }
 
 #[test]
 fn wrong_arguments_are_refused_with_what_is_allowed() {
     assert_usage_error(demo!("--workers", "0"), "1..=256");
     assert_usage_error(demo!("--workers", "-1"), "1..=256");
+    assert_usage_error(demo!("--quick", "--full"), "--full");
     assert_usage_error(demo!("--nonsense"), "--nonsense");
 }
 
 #[test]
-fn a_trial_that_does_not_exist_is_an_error() {
-    run(demo!("--trial", "nonsense", "x"))
+fn a_role_that_does_not_exist_is_an_error() {
+    run(demo!("--role", "nonsense", "x"))
         .code(1)
-        .stderr(predicate::str::contains("no such trial"));
+        .stderr(predicate::str::contains("there is no role \"nonsense\""));
 }
 
 #[test]
 fn help_names_every_option() {
-    run(demo!("--help"))
-        .success()
-        .stdout(predicate::str::contains("--workers"));
+    let help = stdout(&run(demo!("--help")).success());
+    for option in [
+        "--quick",
+        "--full",
+        "--workers",
+        "--json",
+        "--html",
+        "list",
+        "run",
+    ] {
+        assert!(help.contains(option), "{help}");
+    }
 }

@@ -1,44 +1,139 @@
-//! A fresh process of this same program for an experiment: whatever happens in there, the
-//! laboratory goes on.
+//! The laboratory: what every experiment needs.
+//!
+//! In reading order: [`role`] starts this program again as something else, [`trial`] makes of that a
+//! fresh process for one measurement, [`statistics`] makes an interval of many measurements, and
+//! [`verdict`] a verdict of that. [`machine`] looks at what there is, [`interrupt`] ends it all.
 
-use std::{
-    env,
-    ffi::OsStr,
-    process::{Command, Output},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
 
-/// A part of an experiment that runs in a process of its own; its argument says which variant is
-/// tried.
-pub type Trial = fn(variant: &str) -> anyhow::Result<u8>;
+#[cfg(unix)]
+pub mod fork;
+pub mod interrupt;
+pub mod machine;
+pub mod role;
+pub mod statistics;
+pub mod trial;
+pub mod verdict;
 
-/// As the first argument, it tells this program that it is here for a trial.
-const TRIAL: &str = "--trial";
+use machine::Machine;
+use statistics::FEWEST;
 
-/// Runs a trial in a fresh process, and returns what it printed and how it ended.
-pub fn try_out(trial: &str, variant: &str) -> anyhow::Result<Output> {
-    Command::new(env::current_exe()?)
-        .args([TRIAL, trial, variant])
-        .output()
-        .with_context(|| format!("cannot start the trial {trial} {variant}"))
+use crate::output::say;
+
+/// How much time a run takes, and so how narrow its intervals become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    Quick,
+    Default,
+    Full,
 }
 
-/// In a fresh process for a trial: runs it. Anywhere else: `None`.
-pub fn run_if_trial(trials: &[(&str, Trial)]) -> Option<anyhow::Result<u8>> {
-    if env::args_os().nth(1).as_deref() != Some(OsStr::new(TRIAL)) {
-        return None;
+impl Mode {
+    /// What all experiments together may take.
+    pub fn budget(self) -> Duration {
+        Duration::from_secs_f64(match self {
+            Self::Quick => 4.5,
+            Self::Default => 34.0,
+            Self::Full => 240.0,
+        })
     }
-    Some(run(trials, &env::args().skip(2).collect::<Vec<_>>()))
+
+    /// More rounds than this tell nothing new.
+    fn most_rounds(self) -> usize {
+        match self {
+            Self::Quick => 10,
+            Self::Default => 40,
+            Self::Full => 200,
+        }
+    }
 }
 
-fn run(trials: &[(&str, Trial)], args: &[String]) -> anyhow::Result<u8> {
-    let [name, variant] = args else {
-        bail!("{TRIAL} needs a trial and its variant")
-    };
-    let (_, trial) = trials
-        .iter()
-        .find(|(trial, _)| trial == name)
-        .context("no such trial")?;
-    trial(variant)
+/// What an experiment is given.
+pub struct Lab {
+    pub mode: Mode,
+    /// As many workers as are to share the work: the machine's cores, unless the user said
+    /// otherwise.
+    pub workers: usize,
+    pub machine: Machine,
+    /// What the experiment under way may take.
+    pub budget: Duration,
+    progress: ProgressBar,
+}
+
+impl Lab {
+    pub fn new(mode: Mode, workers: usize, machine: Machine) -> Self {
+        // Hidden, unless stderr is a terminal.
+        let progress = ProgressBar::new_spinner().with_style(
+            ProgressStyle::with_template("{spinner} {prefix}: {msg}")
+                .expect("the template is valid"),
+        );
+        Self {
+            mode,
+            workers,
+            machine,
+            budget: mode.budget(),
+            progress,
+        }
+    }
+
+    /// An experiment begins, which has `share` percent of the time.
+    pub fn begin(&mut self, experiment: &'static str, share: u32) {
+        self.budget = self.mode.budget() * share / 100;
+        self.progress.set_prefix(experiment);
+        self.progress.set_message("");
+    }
+
+    /// Prints, without the progress line getting in its way.
+    pub fn say(&self, text: &str) -> anyhow::Result<()> {
+        self.progress.suspend(|| say!("{text}"))
+    }
+
+    /// Removes the progress line.
+    pub fn finish(&self) {
+        self.progress.finish_and_clear();
+    }
+
+    /// Measures each variant once per round: A B C, A B C … A machine that grows slower meanwhile
+    /// does so for all alike. It stops when `budget` is spent, but not before there are enough
+    /// samples for an interval.
+    ///
+    /// Returns the samples of each variant, in the variants' order.
+    pub fn alternate<V>(
+        &self,
+        budget: Duration,
+        variants: &[V],
+        mut measure: impl FnMut(&V) -> anyhow::Result<f64>,
+    ) -> anyhow::Result<Vec<Vec<f64>>> {
+        let mut samples = vec![Vec::new(); variants.len()];
+        let begin = Instant::now();
+        for round in 1..=self.mode.most_rounds() {
+            for (variant, samples) in variants.iter().zip(&mut samples) {
+                self.progress.set_message(format!("round {round}"));
+                self.progress.tick();
+                self.go_on()?;
+                samples.push(measure(variant)?);
+            }
+            // Would another round still fit?
+            let spent = begin.elapsed();
+            if round >= FEWEST && spent + spent / round as u32 > budget {
+                break;
+            }
+        }
+        Ok(samples)
+    }
+
+    /// # Errors
+    /// When there is no use in going on: we are interrupted, or nobody reads what we say.
+    pub fn go_on(&self) -> anyhow::Result<()> {
+        interrupt::check()?;
+        if interrupt::nobody_reads() {
+            // The error that this gives is the one that ends the program quietly.
+            say!("")?;
+        }
+        Ok(())
+    }
 }

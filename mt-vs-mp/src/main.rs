@@ -1,52 +1,34 @@
-//! # mt-vs-mp: the same work by threads and by processes
+//! # mt-vs-mp: a laboratory for threads and processes
 //!
-//! The notes weigh threads against processes: which is faster, which survives a crash. Here both
-//! are tried, on the machine at hand.
+//! The notes weigh threads against processes: which are cheaper, which are faster, which survive a
+//! crash. Here every claim is tried on the machine at hand, and gets a verdict.
 //!
 //! ```text
-//! cargo run -p mt-vs-mp --release
+//! cargo run -p mt-vs-mp --release                         all experiments, the ledger at the end
+//! cargo run -p mt-vs-mp --release -- list                 what there is to try
+//! cargo run -p mt-vs-mp --release -- run create crash     some of it
 //! ```
 //!
-//! In reading order: [`job`] is the work, [`master_worker`] the three ways to do it, [`throughput`]
-//! and [`crash`] the experiments. [`worker`] is a worker process, and [`lab`] a fresh process for
-//! an experiment that will not survive.
+//! In reading order: [`experiments`] is what is tried, one file each; [`lab`] is how anything is
+//! measured; [`report`] is what comes of it, on the terminal and in files.
 
-use std::{process::ExitCode, thread};
+use std::process::ExitCode;
 
 use clap::Parser;
 
-mod crash;
-mod job;
+mod cli;
+mod experiments;
 mod lab;
 mod master_worker;
 mod output;
-mod throughput;
-mod worker;
-
-/// The same work by threads and by processes: measured, crashed, compared.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    /// How many workers share the work [default: as many as this machine runs at once].
-    #[arg(long, allow_negative_numbers = true)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
-    workers: Option<u16>,
-}
+mod report;
+mod run;
+mod work;
 
 fn main() -> ExitCode {
-    // First of all: a worker, or an experiment's fresh process, is this program in another role.
-    let role = worker::serve_if_worker().or_else(|| lab::run_if_trial(&[crash::TRIAL]));
+    // First of all: the fresh process of a measurement is this program in another role.
+    let role = lab::role::play_role(experiments::roles());
     ExitCode::from(output::exit_code(
-        role.unwrap_or_else(|| run(&Cli::parse())),
+        role.unwrap_or_else(|| cli::Cli::parse().run()),
     ))
-}
-
-fn run(cli: &Cli) -> anyhow::Result<u8> {
-    let workers = match cli.workers {
-        Some(workers) => workers.into(),
-        None => thread::available_parallelism().map_or(1, usize::from),
-    };
-    throughput::run(workers)?;
-    crash::run()?;
-    Ok(0)
 }

@@ -1,0 +1,97 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, builder::PossibleValuesParser};
+
+use crate::{
+    experiments::{self, Experiment},
+    lab::Mode,
+    output::say,
+    run,
+};
+
+/// Threads or processes? Every claim is tried on this machine, and gets a verdict.
+#[derive(Parser)]
+#[command(version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Name the experiments, and the claims that they try.
+    List,
+    /// Run some experiments only.
+    Run {
+        /// Their names.
+        #[arg(required = true, value_name = "NAME", value_parser = names())]
+        names: Vec<String>,
+    },
+}
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Take a few seconds only: the intervals are wider.
+    #[arg(long, global = true)]
+    quick: bool,
+
+    /// Take some minutes: narrower intervals, and more of everything.
+    #[arg(long, global = true, conflicts_with = "quick")]
+    full: bool,
+
+    /// How many workers share the work [default: as many as this machine runs at once].
+    #[arg(long, global = true, allow_negative_numbers = true, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+
+    /// Write all figures to a file, as JSON.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Write all of it to a file, as a web page.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+impl Options {
+    pub fn mode(&self) -> Mode {
+        match (self.quick, self.full) {
+            (true, _) => Mode::Quick,
+            (_, true) => Mode::Full,
+            _ => Mode::Default,
+        }
+    }
+}
+
+impl Cli {
+    pub fn run(self) -> anyhow::Result<u8> {
+        match self.command {
+            None => run::run(&experiments::ALL.iter().collect::<Vec<_>>(), &self.options),
+            Some(Command::List) => list(),
+            Some(Command::Run { names }) => {
+                // In the list's order, and each once.
+                let chosen: Vec<&Experiment> = experiments::ALL
+                    .iter()
+                    .filter(|experiment| names.iter().any(|name| name == experiment.name))
+                    .collect();
+                run::run(&chosen, &self.options)
+            }
+        }
+    }
+}
+
+fn list() -> anyhow::Result<u8> {
+    for Experiment { name, claim, .. } in experiments::ALL {
+        say!("{name:10}  {claim}")?;
+    }
+    Ok(0)
+}
+
+/// Clap refuses other names, and suggests the nearest.
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(experiments::ALL.iter().map(|experiment| experiment.name))
+}

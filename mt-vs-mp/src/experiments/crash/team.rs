@@ -1,0 +1,157 @@
+//! Four workers, of which one crashes while the others are in the middle of their work.
+//!
+//! Nothing is left to chance: all workers do half of their work; then the one crashes; only when
+//! its end has been seen do the others go on with the second half.
+
+use std::{
+    sync::{Barrier, mpsc},
+    thread,
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::ending::Ending;
+use crate::{
+    lab::role::{Peer, Process, hear_parent, tell_parent},
+    work::count_primes,
+};
+
+/// The workers besides the one that crashes.
+pub const OTHERS: usize = 3;
+
+/// What a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Model {
+    /// Four threads of one process.
+    Thread,
+    /// Four processes.
+    Process,
+    /// Two processes of two threads.
+    Hybrid,
+}
+
+/// What the master saw, if it lived to tell.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Seen {
+    /// How the worker's end was seen.
+    pub end: Option<String>,
+    /// How many of the others' results were right and there.
+    pub results: usize,
+}
+
+/// The master's work.
+pub fn work(model: Model, ending: Ending) -> anyhow::Result<Seen> {
+    match model {
+        Model::Thread => threads(OTHERS + 1, Some(ending), || Ok(())),
+        Model::Process => processes(4, 1, ending),
+        Model::Hybrid => processes(2, 2, ending),
+    }
+}
+
+/// `in_the_middle` is called when all have done half of their work.
+fn threads(
+    workers: usize,
+    ending: Option<Ending>,
+    in_the_middle: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Seen> {
+    let others = workers - usize::from(ending.is_some());
+    let half_done = Barrier::new(workers + 1);
+    let go_on = Barrier::new(others + 1);
+    let (crash, told_to_crash) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let other = || {
+            let half = half();
+            half_done.wait();
+            go_on.wait();
+            half + other_half()
+        };
+        let others: Vec<_> = (0..others).map(|_| scope.spawn(other)).collect();
+        let crashing = ending.map(|ending| {
+            let half_done = &half_done;
+            scope.spawn(move || {
+                half();
+                half_done.wait();
+                if told_to_crash.recv().is_ok() {
+                    ending.happen();
+                }
+            })
+        });
+        half_done.wait();
+        let middle = in_the_middle();
+        if middle.is_ok() {
+            // Nobody receives it in a team without a crash.
+            let _ = crash.send(());
+        }
+        drop(crash);
+        // Only a panic lets this return.
+        let end = crashing.and_then(|thread| thread.join().err());
+        go_on.wait();
+        let results = others.into_iter().filter_map(|other| other.join().ok());
+        let results = results.filter(|&primes| primes == PRIMES).count();
+        middle?;
+        let end = end.map(|_| "join: it panicked".to_owned());
+        Ok(Seen { end, results })
+    })
+}
+
+/// The first of the processes has the worker that crashes.
+fn processes(processes: usize, threads: usize, ending: Ending) -> anyhow::Result<Seen> {
+    let mut team = (0..processes)
+        .map(|n| Process::start(&WORKER, &(threads, (n == 0).then_some(ending))))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    for process in &mut team {
+        process.expect::<()>()?;
+    }
+    let (first, others) = team.split_first_mut().context("there are some")?;
+    first.tell(&())?;
+    let mut seen = match first.hear::<Seen>()? {
+        // A thread of it crashed, and it lives to tell.
+        Some(seen) => seen,
+        None => Seen {
+            end: Some(format!(
+                "wait: {}",
+                first.end().context("cannot wait for it")?
+            )),
+            results: 0,
+        },
+    };
+    for other in others {
+        other.tell(&())?;
+        seen.results += other.expect::<Seen>()?.results;
+    }
+    Ok(seen)
+}
+
+/// A process of the team: of one worker, or of several threads.
+pub static WORKER: Peer<(usize, Option<Ending>)> = Peer {
+    name: "crash-worker",
+    play: |(workers, ending)| {
+        // Half is done: the master decides when it goes on.
+        let in_the_middle = || {
+            tell_parent(&())?;
+            hear_parent::<()>()?.context("the master is gone")
+        };
+        if workers > 1 {
+            return tell_parent(&threads(workers, ending, in_the_middle)?);
+        }
+        let half = half();
+        in_the_middle()?;
+        if let Some(ending) = ending {
+            ending.happen();
+        }
+        let results = usize::from(half + other_half() == PRIMES);
+        tell_parent(&Seen { end: None, results })
+    },
+};
+
+/// How many primes both halves have together: <https://oeis.org/A000720>.
+const PRIMES: u32 = 4203;
+
+fn half() -> u32 {
+    count_primes(0..20_000)
+}
+
+fn other_half() -> u32 {
+    count_primes(20_000..40_000)
+}

@@ -1,0 +1,53 @@
+//! What the figures were measured on.
+
+use std::{env, thread};
+
+use serde::{Deserialize, Serialize};
+use sysinfo::System;
+
+/// The machine, its system, and how this program was built.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Machine {
+    /// How many threads run at once: what this process may use, not what is built in.
+    pub cores: usize,
+    /// In bytes.
+    pub memory: u64,
+    /// What of the memory was free for the taking when the run began, in bytes.
+    pub memory_available: u64,
+    pub os: String,
+    pub kernel: String,
+    pub architecture: String,
+    pub rustc: String,
+    /// This program's name and version.
+    pub program: String,
+    /// `release` or `debug`.
+    pub profile: String,
+}
+
+impl Machine {
+    pub fn look_at() -> Self {
+        let mut system = System::new();
+        system.refresh_memory();
+        // A container may use less than the machine has.
+        let limits = system.cgroup_limits();
+        let unknown = || "unknown".to_owned();
+        Self {
+            cores: thread::available_parallelism().map_or(1, usize::from),
+            memory: limits
+                .as_ref()
+                .map_or(system.total_memory(), |of| of.total_memory),
+            memory_available: limits.map_or(system.available_memory(), |of| of.free_memory),
+            os: System::long_os_version().unwrap_or_else(unknown),
+            kernel: System::kernel_version().unwrap_or_else(unknown),
+            architecture: env::consts::ARCH.to_owned(),
+            rustc: env!("RUSTC_VERSION").to_owned(),
+            program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+            profile: if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            }
+            .to_owned(),
+        }
+    }
+}
