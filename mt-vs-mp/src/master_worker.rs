@@ -113,8 +113,9 @@ fn by_processes(processes: usize, threads: usize, kind: Kind, size: Size) -> any
         let pile = &pile;
         move || {
             let (mut sum, mut under_way) = (0, 0);
-            // As many tasks at a time as it has threads.
-            while let Some(task) = (under_way < threads).then(|| pile.take()).flatten() {
+            // Twice as many tasks as it has threads: with one each, they would idle while a result
+            // and the next task are on their way.
+            while let Some(task) = (under_way < 2 * threads).then(|| pile.take()).flatten() {
                 worker.tell(&task)?;
                 under_way += 1;
             }

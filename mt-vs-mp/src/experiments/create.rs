@@ -29,7 +29,7 @@ use crate::{
 pub const EXPERIMENT: Experiment = Experiment {
     name: "create",
     claim: "Creating a process is expensive, but with fork it will do.",
-    share: 8,
+    share: 6,
     run,
     roles: &[&CREATE, &NOTHING],
 };
@@ -40,7 +40,11 @@ const EXPENSIVE: f64 = 3.0;
 /// What is created.
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Way {
+    /// By the system's own call: what a C program gets.
     Thread,
+    /// By Rust's standard library, which also makes room for a handler that names the thread if its
+    /// stack overflows.
+    StdThread,
     #[cfg_attr(not(unix), allow(dead_code))]
     Fork,
     /// The smallest program that every Unix has.
@@ -54,6 +58,7 @@ impl Way {
     fn name(self) -> &'static str {
         match self {
             Self::Thread => "thread",
+            Self::StdThread => "thread of Rust's std",
             Self::Fork => "fork",
             Self::SpawnTrue => "spawn of `true`",
             Self::SpawnSelf => "spawn of this program",
@@ -63,7 +68,7 @@ impl Way {
     /// How many are timed in one trial, after a few that are not: some milliseconds' worth.
     fn calls(self) -> usize {
         match self {
-            Self::Thread => 200,
+            Self::Thread | Self::StdThread => 200,
             Self::Fork => 60,
             Self::SpawnTrue | Self::SpawnSelf => 15,
         }
@@ -74,7 +79,7 @@ fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
     let mut finding = Finding::default();
     let mut ways = vec![Way::Thread];
     if cfg!(unix) {
-        ways.push(Way::Fork);
+        ways.extend([Way::StdThread, Way::Fork]);
     } else {
         finding
             .left_out
@@ -159,6 +164,7 @@ static NOTHING: Peer<()> = Peer {
 fn time(way: Way) -> anyhow::Result<Duration> {
     match way {
         Way::Thread => time_thread(),
+        Way::StdThread => time_std_thread(),
         Way::Fork => time_fork(),
         Way::SpawnTrue => time_spawn(Command::new(
             the_true_program().context("there is no `true`")?,
@@ -167,7 +173,35 @@ fn time(way: Way) -> anyhow::Result<Duration> {
     }
 }
 
+#[cfg(unix)]
 fn time_thread() -> anyhow::Result<Duration> {
+    use std::{ffi::c_void, io, mem::MaybeUninit, ptr};
+
+    use nix::libc;
+    extern "C" fn nothing(_: *mut c_void) -> *mut c_void {
+        ptr::null_mut()
+    }
+    let mut thread = MaybeUninit::uninit();
+    let start = Instant::now();
+    // SAFETY: `nothing` is a function that touches nothing, and the id is written where there is
+    // room for one.
+    let error =
+        unsafe { libc::pthread_create(thread.as_mut_ptr(), ptr::null(), nothing, ptr::null_mut()) };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error)).context("cannot start a thread");
+    }
+    // SAFETY: the call has written the id, and this thread is joined once.
+    unsafe { libc::pthread_join(thread.assume_init(), ptr::null_mut()) };
+    Ok(start.elapsed())
+}
+
+/// Elsewhere the standard library's threads are all there is.
+#[cfg(not(unix))]
+fn time_thread() -> anyhow::Result<Duration> {
+    time_std_thread()
+}
+
+fn time_std_thread() -> anyhow::Result<Duration> {
     let start = Instant::now();
     let thread = thread::Builder::new()
         .spawn(|| {})
