@@ -45,10 +45,8 @@ enum Way {
     /// By Rust's standard library, which also makes room for a handler that names the thread if its
     /// stack overflows.
     StdThread,
-    #[cfg_attr(not(unix), allow(dead_code))]
     Fork,
     /// The smallest program that every Unix has.
-    #[cfg_attr(not(unix), allow(dead_code))]
     SpawnTrue,
     /// This program, in a role that ends at once.
     SpawnSelf,

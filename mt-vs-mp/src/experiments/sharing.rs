@@ -45,9 +45,7 @@ enum Way {
     Careless,
     Mutex,
     Atomic,
-    #[cfg_attr(not(unix), expect(dead_code))]
     Copies,
-    #[cfg_attr(not(unix), expect(dead_code))]
     SharedMemory,
 }
 
