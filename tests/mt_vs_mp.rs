@@ -328,3 +328,82 @@ fn help_names_every_option() {
         assert!(help.contains(option), "{help}");
     }
 }
+
+/// The rows of an experiment's first table, each with the text of its first cells.
+fn first_cells<'a>(experiment: &'a Value, cells: usize) -> Vec<Vec<&'a str>> {
+    let rows = experiment["tables"][0]["rows"].as_array().expect("rows");
+    let cells_of = |row: &'a Value| row.as_array().expect("cells")[..cells].iter().map(text);
+    rows.iter().map(|row| cells_of(row).collect()).collect()
+}
+
+/// What was left out, all in one.
+fn left_out(experiment: &Value) -> String {
+    experiment["left_out"].to_string()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_page_tables_grow_with_the_parents_memory() {
+    let (_, report) = run_quickly(&["memory"], &[]);
+    let experiment = &report["experiments"][0];
+    let rows = experiment["tables"][0]["rows"].as_array().expect("rows");
+    // Where the system gives no huge pages, those rows are left out, with the cause.
+    let names: Vec<_> = first_cells(experiment, 1).concat();
+    for name in ["no memory", "16.0 MiB", "64.0 MiB"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    for name in ["16.0 MiB in huge pages", "64.0 MiB in huge pages"] {
+        assert!(
+            names.contains(&name) != left_out(experiment).contains(name),
+            "{names:?}"
+        );
+    }
+    assert!(
+        left_out(experiment).contains("256 MiB: --quick"),
+        "{experiment}"
+    );
+    let page_tables = |name| {
+        let row = names
+            .iter()
+            .position(|&it| it == name)
+            .expect("it is there");
+        let figure = &rows[row][1]["figure"];
+        assert_eq!(figure["unit"], "bytes");
+        figure["median"].as_f64().expect("it is a number")
+    };
+    // An entry of 8 bytes for each 4 KiB, where pages have that size; less where they are larger.
+    let grown = page_tables("64.0 MiB") - page_tables("no memory");
+    assert!((4_096.0..200_000.0).contains(&grown), "{grown}");
+    for row in rows {
+        for cell in &row.as_array().expect("cells")[2..] {
+            assert_eq!(cell["figure"]["unit"], "seconds");
+        }
+    }
+    let plot = &experiment["plots"][0];
+    assert_eq!(plot["x"]["unit"], "bytes");
+    assert_eq!(plot["lines"][1]["name"], "fork");
+    assert_eq!(plot["lines"][1]["points"].as_array().map(Vec::len), Some(3));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_parent_that_does_not_fit_is_left_out_with_the_cause() {
+    // A shell lowers the limit for all that it starts.
+    let json = Scratch::new("no-memory.json");
+    let program = assert_cmd::cargo::cargo_bin!("mt-vs-mp");
+    let mut command = command("/bin/sh", &["-c", "ulimit -v 50000; exec \"$@\"", "sh"]);
+    command
+        .arg(program)
+        .args(["run", "memory", "--quick", "--json"])
+        .arg(&json.0);
+    run(command).success();
+    let report = fs::read_to_string(&json.0).expect("the file was written");
+    let report: Value = serde_json::from_str(&report).expect("it is JSON");
+    let experiment = &report["experiments"][0];
+    assert!(
+        !first_cells(experiment, 1).concat().contains(&"64.0 MiB"),
+        "{experiment}"
+    );
+    let cause = "64.0 MiB: the trial memory failed: cannot get 64.0 MiB: ENOMEM";
+    assert!(left_out(experiment).contains(cause), "{experiment}");
+}

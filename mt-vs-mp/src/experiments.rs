@@ -12,6 +12,7 @@ use crate::{
 mod crash;
 mod create;
 mod master;
+mod memory;
 mod sharing;
 mod throughput;
 
@@ -31,6 +32,7 @@ pub struct Experiment {
 /// All experiments, in the order in which they are run.
 pub const ALL: &[Experiment] = &[
     create::EXPERIMENT,
+    memory::EXPERIMENT,
     throughput::EXPERIMENT,
     crash::EXPERIMENT,
     sharing::EXPERIMENT,

@@ -152,6 +152,13 @@ impl Axis {
             logarithmic: false,
         }
     }
+
+    pub fn logarithmic(label: &str, unit: Unit) -> Self {
+        Self {
+            logarithmic: true,
+            ..Self::linear(label, unit)
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

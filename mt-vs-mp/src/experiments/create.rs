@@ -39,7 +39,7 @@ const EXPENSIVE: f64 = 3.0;
 
 /// What is created.
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
-enum Way {
+pub(super) enum Way {
     /// By the system's own call: what a C program gets.
     Thread,
     /// By Rust's standard library, which also makes room for a handler that names the thread if its
@@ -159,7 +159,8 @@ static NOTHING: Peer<()> = Peer {
     play: |()| Ok(()),
 };
 
-fn time(way: Way) -> anyhow::Result<Duration> {
+/// One creation.
+pub(super) fn time(way: Way) -> anyhow::Result<Duration> {
     match way {
         Way::Thread => time_thread(),
         Way::StdThread => time_std_thread(),
@@ -251,7 +252,7 @@ fn time_spawn(mut program: Command) -> anyhow::Result<Duration> {
     Ok(time)
 }
 
-fn the_true_program() -> Option<&'static Path> {
+pub(super) fn the_true_program() -> Option<&'static Path> {
     ["/bin/true", "/usr/bin/true"]
         .map(Path::new)
         .into_iter()

@@ -26,17 +26,12 @@ pub struct Machine {
 
 impl Machine {
     pub fn look_at() -> Self {
-        let mut system = System::new();
-        system.refresh_memory();
-        // A container may use less than the machine has.
-        let limits = system.cgroup_limits();
+        let (memory, memory_available) = memory();
         let unknown = || "unknown".to_owned();
         Self {
             cores: thread::available_parallelism().map_or(1, usize::from),
-            memory: limits
-                .as_ref()
-                .map_or(system.total_memory(), |of| of.total_memory),
-            memory_available: limits.map_or(system.available_memory(), |of| of.free_memory),
+            memory,
+            memory_available,
             os: System::long_os_version().unwrap_or_else(unknown),
             kernel: System::kernel_version().unwrap_or_else(unknown),
             architecture: env::consts::ARCH.to_owned(),
@@ -49,5 +44,16 @@ impl Machine {
             }
             .to_owned(),
         }
+    }
+}
+
+/// What memory there is, and what of it is free for the taking at this moment, in bytes.
+pub fn memory() -> (u64, u64) {
+    let mut system = System::new();
+    system.refresh_memory();
+    // A container may use less than the machine has.
+    match system.cgroup_limits() {
+        Some(limits) => (limits.total_memory, limits.free_memory),
+        None => (system.total_memory(), system.available_memory()),
     }
 }
