@@ -407,3 +407,30 @@ fn a_parent_that_does_not_fit_is_left_out_with_the_cause() {
     let cause = "64.0 MiB: the trial memory failed: cannot get 64.0 MiB: ENOMEM";
     assert!(left_out(experiment).contains(cause), "{experiment}");
 }
+
+#[test]
+fn threads_and_processes_hand_over_in_the_same_places() {
+    let (_, report) = run_quickly(&["switch"], &[]);
+    let experiment = &report["experiments"][0];
+    let rows = first_cells(experiment, 2);
+    let pairs = ["threads, pipes", "processes, pipes", "threads, channels"];
+    for place in ["one core", "two cores", "any core"] {
+        let measured: Vec<_> = rows
+            .iter()
+            .filter(|row| row[0] == place)
+            .map(|row| row[1])
+            .collect();
+        // Pinning needs Linux, and two cores need two.
+        if place == "any core" || cfg!(target_os = "linux") && place == "one core" {
+            assert_eq!(measured, pairs);
+        } else if measured.is_empty() {
+            let causes = left_out(experiment);
+            assert!(
+                causes.contains("only one") || causes.contains("only Linux"),
+                "{causes}"
+            );
+        } else {
+            assert_eq!(measured, pairs);
+        }
+    }
+}

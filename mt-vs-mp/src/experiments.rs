@@ -14,6 +14,7 @@ mod create;
 mod master;
 mod memory;
 mod sharing;
+mod switch;
 mod throughput;
 
 /// One claim of the notes, and how it is tried.
@@ -37,6 +38,7 @@ pub const ALL: &[Experiment] = &[
     crash::EXPERIMENT,
     sharing::EXPERIMENT,
     master::EXPERIMENT,
+    switch::EXPERIMENT,
 ];
 
 /// The roles of all experiments.
