@@ -434,3 +434,34 @@ fn threads_and_processes_hand_over_in_the_same_places() {
         }
     }
 }
+
+#[test]
+fn messages_of_every_size_arrive_by_every_way() {
+    // One that does not arrive whole would be an error.
+    let (_, report) = run_quickly(&["transfer"], &[]);
+    let experiment = &report["experiments"][0];
+    let mut ways = vec![
+        "threads: channel, moved",
+        "threads: channel, copied",
+        "processes: shared memory",
+        "processes: pipe",
+        "processes: ipc-channel",
+    ];
+    if !cfg!(unix) {
+        ways.remove(2);
+        assert!(left_out(experiment).contains("shared memory"));
+    }
+    let sizes = [
+        "64.0 B", "512 B", "4.00 KiB", "32.0 KiB", "256 KiB", "2.00 MiB",
+    ];
+    let rows: Vec<_> = sizes
+        .iter()
+        .flat_map(|&size| ways.iter().map(move |&way| vec![size, way]))
+        .collect();
+    assert_eq!(first_cells(experiment, 2), rows);
+    assert!(left_out(experiment).contains("16 MiB: --quick has no time"));
+    let plot = &experiment["plots"][0];
+    assert_eq!(plot["x"]["logarithmic"], true);
+    assert_eq!(plot["y"]["unit"], "bytes_per_second");
+    assert_eq!(plot["lines"].as_array().map(Vec::len), Some(ways.len()));
+}

@@ -16,6 +16,7 @@ mod memory;
 mod sharing;
 mod switch;
 mod throughput;
+mod transfer;
 
 /// One claim of the notes, and how it is tried.
 pub struct Experiment {
@@ -39,6 +40,7 @@ pub const ALL: &[Experiment] = &[
     sharing::EXPERIMENT,
     master::EXPERIMENT,
     switch::EXPERIMENT,
+    transfer::EXPERIMENT,
 ];
 
 /// The roles of all experiments.

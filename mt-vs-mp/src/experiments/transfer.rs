@@ -1,0 +1,268 @@
+//! What moving data costs: between two threads, and between two processes, by the size of the
+//! message.
+//!
+//! Every message is marked with its number, once in each 4 KiB and at its end, and the receiver looks
+//! at each mark. So all of it has arrived; but no more is read of it than that, for what is done with
+//! a message is another matter.
+
+use serde::{Deserialize, Serialize};
+
+use super::Experiment;
+use crate::{
+    lab::{
+        Lab, Mode,
+        statistics::{Interval, median},
+        trial::Trial,
+        verdict::{self, Judgement, Verdict},
+    },
+    report::{
+        Axis, Finding, Line, Plot, Point, Table,
+        figure::{Figure, Unit, amount},
+    },
+};
+
+mod message;
+mod processes;
+#[cfg(unix)]
+mod shared;
+mod threads;
+
+use message::Batch;
+
+pub const EXPERIMENT: Experiment = Experiment {
+    name: "transfer",
+    claim: "Large data gets from thread to thread far faster than from process to process.",
+    share: 11,
+    run,
+    roles: &[&TRANSFER, &processes::RECEIVER],
+};
+
+/// "Far faster": processes take at least so many times as long.
+const FAR: f64 = 3.0;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Way {
+    Moved,
+    Copied,
+    SharedMemory,
+    Pipe,
+    IpcChannel,
+}
+
+impl Way {
+    const ALL: [Self; 5] = [
+        Self::Moved,
+        Self::Copied,
+        Self::SharedMemory,
+        Self::Pipe,
+        Self::IpcChannel,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Moved => "threads: channel, moved",
+            Self::Copied => "threads: channel, copied",
+            Self::SharedMemory => "processes: shared memory",
+            Self::Pipe => "processes: pipe",
+            Self::IpcChannel => "processes: ipc-channel",
+        }
+    }
+
+    fn is_of_processes(self) -> bool {
+        !matches!(self, Self::Moved | Self::Copied)
+    }
+}
+
+/// The time per message, in seconds, for each batch.
+static TRANSFER: Trial<(Way, Vec<Batch>), Vec<f64>> = Trial {
+    name: "transfer",
+    body: |(way, batches)| match way {
+        Way::Moved => threads::transfer(threads::Cargo::Moved, &batches),
+        Way::Copied => threads::transfer(threads::Cargo::Copied, &batches),
+        #[cfg(unix)]
+        Way::SharedMemory => shared::transfer(&batches),
+        #[cfg(not(unix))]
+        Way::SharedMemory => anyhow::bail!("this needs fork, which exists on Unix only"),
+        Way::Pipe => processes::by_pipe(&batches),
+        Way::IpcChannel => processes::by_ipc_channel(&batches),
+    },
+};
+
+/// One way's times per message: for each batch, those of all rounds.
+struct Times {
+    way: Way,
+    batches: Vec<Vec<f64>>,
+}
+
+fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
+    let mut finding = Finding::default();
+    let batches = batches(lab.mode);
+    if lab.mode == Mode::Quick {
+        finding
+            .left_out
+            .push("16 MiB: --quick has no time for it".to_owned());
+    }
+    let mut ways = Way::ALL.to_vec();
+    if cfg!(not(unix)) {
+        ways.retain(|&way| way != Way::SharedMemory);
+        finding
+            .left_out
+            .push("shared memory: it needs fork here, which exists on Unix only".to_owned());
+    }
+    let mut times: Vec<Times> = ways
+        .iter()
+        .map(|&way| Times {
+            way,
+            batches: vec![Vec::new(); batches.len()],
+        })
+        .collect();
+    let places: Vec<usize> = (0..ways.len()).collect();
+    lab.alternate(lab.budget, &places, |&place| {
+        let measured = TRANSFER.run(&(ways[place], batches.clone()))?;
+        for (samples, time) in times[place].batches.iter_mut().zip(&measured) {
+            samples.push(*time);
+        }
+        // All of them are kept in `times`.
+        Ok(measured[0])
+    })?;
+    finding.tables.push(table(&batches, &times));
+    finding.plots.push(plot(&batches, &times));
+    let (headline, judgement) = judge(&batches, &times);
+    finding.headline = headline;
+    Ok((finding, judgement))
+}
+
+/// From 64 bytes to 16 MiB, each eight times the one before: of the small ones many, and of all so
+/// much that the first and the last of them do not matter.
+fn batches(mode: Mode) -> Vec<Batch> {
+    let (sizes, bytes, most) = match mode {
+        Mode::Quick => (6, 1 << 20, 300),
+        Mode::Default => (7, 16 << 20, 1000),
+        Mode::Full => (7, 64 << 20, 10_000),
+    };
+    let sizes = (0..sizes).map(|step| 64_usize << (3 * step));
+    let batch = |size| Batch {
+        size,
+        messages: (bytes / size).clamp(2, most),
+    };
+    sizes.map(batch).collect()
+}
+
+fn rates(size: usize, times: &[f64]) -> Interval {
+    let rates: Vec<f64> = times.iter().map(|time| size as f64 / time).collect();
+    Interval::of(&rates)
+}
+
+fn table(batches: &[Batch], times: &[Times]) -> Table {
+    let mut table = Table::new(
+        "Messages one after the other, in one direction:",
+        [
+            "message",
+            "from one to the other of two",
+            "per message",
+            "rate",
+        ],
+    );
+    for (place, batch) in batches.iter().enumerate() {
+        for times in times {
+            let samples = &times.batches[place];
+            table.rows.push(vec![
+                amount(batch.size as f64, Unit::Bytes).into(),
+                times.way.name().into(),
+                Figure::seconds(samples).into(),
+                Figure::new(rates(batch.size, samples), Unit::BytesPerSecond).into(),
+            ]);
+        }
+    }
+    table
+}
+
+fn plot(batches: &[Batch], times: &[Times]) -> Plot {
+    let line = |times: &Times| Line {
+        name: times.way.name().to_owned(),
+        points: batches
+            .iter()
+            .zip(&times.batches)
+            .map(|(batch, samples)| Point {
+                x: batch.size as f64,
+                y: rates(batch.size, samples),
+            })
+            .collect(),
+    };
+    Plot {
+        title: "How fast data gets from one to the other".to_owned(),
+        x: Axis::logarithmic("size of a message", Unit::Bytes),
+        y: Axis::logarithmic("rate", Unit::BytesPerSecond),
+        lines: times.iter().map(line).collect(),
+    }
+}
+
+/// By the largest messages: with small ones, to wake the other takes longer than the data.
+fn judge(batches: &[Batch], times: &[Times]) -> (String, Judgement) {
+    let largest = |times: &Times| (times.way, times.batches.last().cloned().unwrap_or_default());
+    let of = |way| times.iter().map(largest).find(|it| it.0 == way);
+    let processes = times
+        .iter()
+        .map(largest)
+        .filter(|it| it.0.is_of_processes());
+    let best = processes.min_by(|a, b| {
+        let [a, b] = [a, b].map(|it| median(it.1.iter().copied()));
+        a.total_cmp(&b)
+    });
+    let (Some(size), Some((_, moved)), Some((_, copied)), Some((best, time))) =
+        (batches.last(), of(Way::Moved), of(Way::Copied), best)
+    else {
+        let nothing = Judgement::new(Verdict::NotMeasured, "there is nothing to compare");
+        return (String::new(), nothing);
+    };
+    let size = amount(size.size as f64, Unit::Bytes);
+    let against_moved = Figure::times(&time, &moved);
+    let against_copied = Figure::times(&time, &copied);
+    let judgement = Judgement::new(
+        verdict::at_least(against_moved.interval, FAR),
+        format!(
+            "the best way between processes ({}) takes {against_moved} as long for {size} as to move \
+             them to another thread, and {against_copied} as long as to copy them for it",
+            best.name().trim_start_matches("processes: ")
+        ),
+    );
+    let headline = format!("{size}, processes / threads: {against_moved}");
+    (headline, judgement)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_messages_and_the_best_way_between_processes_decide() {
+        let batches = [64, 512].map(|size| Batch { size, messages: 2 });
+        let times = |way, small, large| Times {
+            way,
+            batches: vec![vec![small; 9], vec![large; 9]],
+        };
+        let verdict = |shared| {
+            let times = [
+                times(Way::Moved, 50.0, 1.0),
+                times(Way::Copied, 50.0, 4.0),
+                times(Way::SharedMemory, 1.0, shared),
+                times(Way::Pipe, 1.0, 99.0),
+            ];
+            judge(&batches, &times).1
+        };
+        assert_eq!(verdict(8.0).verdict, Verdict::Holds);
+        assert!(verdict(8.0).reason.contains("(shared memory) takes 8.00 ×"));
+        assert_eq!(verdict(2.0).verdict, Verdict::Fails);
+        assert_eq!(judge(&[], &[]).1.verdict, Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn sizes_go_from_64_bytes_to_16_mib_each_eight_times_the_one_before() {
+        let sizes: Vec<usize> = batches(Mode::Default).iter().map(|it| it.size).collect();
+        assert_eq!((sizes[0], sizes[6], sizes.len()), (64, 16 << 20, 7));
+        assert!(sizes.windows(2).all(|pair| pair[1] == 8 * pair[0]));
+        // In a hurry, the largest is left out.
+        let quick: Vec<usize> = batches(Mode::Quick).iter().map(|it| it.size).collect();
+        assert_eq!(quick, sizes[..6]);
+    }
+}
