@@ -57,7 +57,15 @@ fn names() -> Vec<String> {
 fn the_list_names_each_experiment_with_its_claim() {
     let out = stdout(&run(demo!("list")).success().stderr(""));
     assert_eq!(names().len(), out.lines().count(), "{out}");
-    for name in ["create", "throughput", "crash", "sharing", "master"] {
+    for name in [
+        "create",
+        "throughput",
+        "crash",
+        "sharing",
+        "master",
+        "scale",
+        "limits",
+    ] {
         assert!(names().contains(&name.to_owned()), "{out}");
     }
 }
@@ -143,7 +151,7 @@ fn all_crews_do_the_whole_work() {
     }
     let lines = experiment["plots"][0]["lines"].as_array().expect("lines");
     let lines: Vec<_> = lines.iter().map(|line| line["name"].clone()).collect();
-    assert_eq!(lines, ["threads", "processes", "hybrid"]);
+    assert_eq!(lines, ["threads", "processes", "hybrid", "ideal"]);
 }
 
 #[cfg(target_os = "linux")]
@@ -464,4 +472,153 @@ fn messages_of_every_size_arrive_by_every_way() {
     assert_eq!(plot["x"]["logarithmic"], true);
     assert_eq!(plot["y"]["unit"], "bytes_per_second");
     assert_eq!(plot["lines"].as_array().map(Vec::len), Some(ways.len()));
+}
+
+/// The rows of an experiment's table.
+#[cfg(target_os = "linux")]
+fn rows(report: &Value, table: usize) -> &Vec<Value> {
+    let rows = &report["experiments"][0]["tables"][table]["rows"];
+    rows.as_array().expect("rows")
+}
+
+/// The median of a figure, which must be one above zero.
+#[cfg(target_os = "linux")]
+fn median(cell: &Value) -> f64 {
+    let median = cell["figure"]["median"].as_f64();
+    median
+        .filter(|&median| median > 0.0)
+        .expect("it was measured")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn crowds_of_processes_and_of_threads_do_the_same_work() {
+    // A wrong count would be an error.
+    let (_, report) = run_quickly(&["scale"], &["--workers", "3"]);
+    for table in [0, 1] {
+        let crowds: Vec<_> = rows(&report, table)
+            .iter()
+            .map(|row| (text(&row[0]), text(&row[1])))
+            .collect();
+        let both = |workers| [("processes", workers), ("threads", workers)];
+        assert_eq!(crowds, ["1", "3", "10", "100"].map(both).concat());
+    }
+    for row in rows(&report, 1) {
+        assert!(median(&row[2]) >= 4096.0, "not even a page: {row}");
+        assert!(median(&row[3]) <= median(&row[4]), "{row}");
+    }
+    let experiment = &report["experiments"][0];
+    // A hundred are no thousands.
+    assert_eq!(experiment["verdict"], "unclear");
+    assert_eq!(experiment["left_out"].as_array().map(Vec::len), Some(1));
+    for plot in experiment["plots"].as_array().expect("plots") {
+        for line in plot["lines"].as_array().expect("lines") {
+            assert_eq!(line["points"].as_array().map(Vec::len), Some(4), "{plot}");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn crowds_that_a_limit_has_no_room_for_are_left_out_with_the_limits_name() {
+    let limited = |names: &[&str]| {
+        let mut command = demo!("--quick", "run");
+        command.args(names);
+        under(command, nix::libc::RLIMIT_AS, 400 << 20)
+    };
+    // A thread needs room for its stack, a process none that is its parent's.
+    let out = stdout(&run(limited(&["scale"])).success().stderr(""));
+    let left_out = "Left out: 100 threads: RLIMIT_AS (ulimit -v) leaves room for 200 only";
+    assert!(out.contains(left_out), "{out}");
+    assert!(!out.contains("Left out: 100 processes"), "{out}");
+}
+
+/// Lowers a limit for what a command starts.
+#[cfg(target_os = "linux")]
+fn under(
+    mut command: process::Command,
+    limit: nix::libc::__rlimit_resource_t,
+    to: u64,
+) -> process::Command {
+    use std::os::unix::process::CommandExt;
+    let lower = move || {
+        let limits = nix::libc::rlimit {
+            rlim_cur: to,
+            rlim_max: to,
+        };
+        // SAFETY: `limits` is read, and nothing else touched.
+        match unsafe { nix::libc::setrlimit(limit, &limits) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure makes one system call, and allocates nothing.
+    unsafe { command.pre_exec(lower) };
+    command
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_lowered_a_limit_is_refused_the_next_child() {
+    let (_, report) = run_quickly(&["limits"], &[]);
+    let experiment = &report["experiments"][0];
+    assert_eq!(experiment["verdict"], "holds", "{experiment}");
+    let names: Vec<_> = rows(&report, 0).iter().map(|row| text(&row[0])).collect();
+    for name in [
+        "RLIMIT_NPROC",
+        "kernel.pid_max",
+        "kernel.threads-max",
+        "memory",
+    ] {
+        let found = names.iter().filter(|row| row.starts_with(name));
+        assert_eq!(found.count(), 1, "{names:?}");
+    }
+    let [proof] = &rows(&report, 1)[..] else {
+        panic!("one proof, not {}", experiment["tables"][1]);
+    };
+    let [limit, lowered_to, started] = [0, 1, 2].map(|column| text(&proof[column]));
+    let [lowered_to, started]: [u64; 2] =
+        [lowered_to, started].map(|number| number.parse().expect("it is a number"));
+    assert!(started < lowered_to, "{proof}");
+    let error = if limit.starts_with("RLIMIT_NPROC") {
+        "refused: EAGAIN"
+    } else {
+        "refused: Too many open files"
+    };
+    assert!(text(&proof[3]).starts_with(error), "{proof}");
+    if limit.ends_with("ordinary user") {
+        // Nobody else has that user's id: all but the parent itself were its children.
+        assert_eq!((lowered_to, started), (11, 10));
+    }
+}
+
+/// A terminal of 60 columns shows no line that is longer; in a pipe, a sentence stays on one line.
+#[cfg(unix)]
+#[test]
+fn a_narrow_terminal_is_filled_and_no_more() {
+    let seen = run_on_a_terminal(demo!("run", "create", "--quick"));
+    for line in seen.lines() {
+        assert!(
+            line.chars().count() <= TERMINAL_COLUMNS.into(),
+            "{line:?} is too long in:\n{seen}"
+        );
+    }
+    assert!(seen.contains("HOLDS") || seen.contains("UNCLEAR"), "{seen}");
+}
+
+#[test]
+fn the_page_shows_what_the_json_file_holds() {
+    let html = Scratch::new("page.html");
+    let path = html.0.to_str().expect("the path is text").to_owned();
+    let (_, report) = run_quickly(&["create", "crash"], &["--html", &path]);
+    let page = fs::read_to_string(&html.0).expect("the page was written");
+    for entry in report["experiments"].as_array().expect("a list") {
+        let name = entry["name"].as_str().expect("it is a text");
+        let section = format!("<section id=\"{name}\"");
+        assert!(page.contains(&section), "{section} is missing");
+        assert!(page.contains(&format!("href=\"#{name}\"")), "{page}");
+    }
+    let bars = page.matches("class=\"bar\"").count();
+    let table = &report["experiments"][0]["tables"][0];
+    assert_eq!(bars, table["rows"].as_array().expect("rows").len());
 }

@@ -11,8 +11,10 @@ use crate::{
 
 mod crash;
 mod create;
+mod limits;
 mod master;
 mod memory;
+mod scale;
 mod sharing;
 mod switch;
 mod throughput;
@@ -41,6 +43,8 @@ pub const ALL: &[Experiment] = &[
     master::EXPERIMENT,
     switch::EXPERIMENT,
     transfer::EXPERIMENT,
+    scale::EXPERIMENT,
+    limits::EXPERIMENT,
 ];
 
 /// The roles of all experiments.

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(unix)]
 pub mod fork;
 pub mod interrupt;
+#[cfg(unix)]
+pub mod limits;
 pub mod machine;
 pub mod role;
 pub mod statistics;
@@ -33,6 +35,14 @@ pub enum Mode {
 }
 
 impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Default => "default",
+            Self::Full => "full",
+        }
+    }
+
     /// What all experiments together may take.
     pub fn budget(self) -> Duration {
         Duration::from_secs_f64(match self {

@@ -79,9 +79,6 @@ fn conduct(
     report: &mut Report,
 ) -> anyhow::Result<bool> {
     lab.say(&terminal::machine(report))?;
-    if cfg!(debug_assertions) {
-        lab.say("This is a debug build: its figures say little. Run it with --release.")?;
-    }
     let mut failed = false;
     for experiment in experiments {
         lab.begin(experiment.name, experiment.share);

@@ -103,6 +103,7 @@ fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
             Figure::times(samples_of_way, &samples[0]).into(),
         ]);
     }
+    table.bars = Some(1);
     finding.tables.push(table);
 
     let of = |way| {

@@ -128,11 +128,17 @@ fn plot(kind: Kind, crews: &[Crew], samples: &[Vec<f64>]) -> Plot {
             })
             .collect(),
     };
+    let most = crews.iter().map(|crew| crew.workers()).max().unwrap_or(1) as f64;
+    let ideal = Line::reference("ideal", [(1.0, 1.0), (most, most)]);
     Plot {
         title: format!("Speed-up against serial work: the {} job", kind.name()),
         x: Axis::linear("workers", Unit::Count),
         y: Axis::linear("speed-up", Unit::Times),
-        lines: ["threads", "processes", "hybrid"].map(line).into(),
+        lines: ["threads", "processes", "hybrid"]
+            .map(line)
+            .into_iter()
+            .chain([ideal])
+            .collect(),
     }
 }
 

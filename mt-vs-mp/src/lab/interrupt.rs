@@ -10,7 +10,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 /// The exit code of what was ended by Ctrl-C: 128 + SIGINT, as shells have it.
 pub const EXIT_CODE: u8 = 130;
@@ -50,6 +50,11 @@ pub fn watch() -> anyhow::Result<()> {
         if let Some(trial) = state.trial {
             end_group(trial);
         }
+    })
+    .map_err(|error| match error {
+        // Its own text says only that there was one.
+        ctrlc::Error::System(error) => anyhow!(error),
+        error => anyhow!(error),
     })
     .context("cannot watch for Ctrl-C")
 }

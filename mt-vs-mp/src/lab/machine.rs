@@ -3,13 +3,15 @@
 use std::{env, thread};
 
 use serde::{Deserialize, Serialize};
-use sysinfo::System;
+use sysinfo::{CpuRefreshKind, System};
 
 /// The machine, its system, and how this program was built.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
     /// How many threads run at once: what this process may use, not what is built in.
     pub cores: usize,
+    /// What its maker calls it.
+    pub processor: String,
     /// In bytes.
     pub memory: u64,
     /// What of the memory was free for the taking when the run began, in bytes.
@@ -30,6 +32,7 @@ impl Machine {
         let unknown = || "unknown".to_owned();
         Self {
             cores: thread::available_parallelism().map_or(1, usize::from),
+            processor: processor().unwrap_or_else(unknown),
             memory,
             memory_available,
             os: System::long_os_version().unwrap_or_else(unknown),
@@ -45,6 +48,14 @@ impl Machine {
             .to_owned(),
         }
     }
+}
+
+/// The processor's name, as its maker gives it.
+fn processor() -> Option<String> {
+    let mut system = System::new();
+    system.refresh_cpu_list(CpuRefreshKind::nothing());
+    let brand = system.cpus().first()?.brand().trim().to_owned();
+    (!brand.is_empty()).then_some(brand)
 }
 
 /// What memory there is, and what of it is free for the taking at this moment, in bytes.

@@ -96,7 +96,7 @@ impl<P: DeserializeOwned, A: Serialize> Role for Trial<P, A> {
 /// Sees to it that a trial ends when the laboratory is gone, even if that was killed and could end
 /// nothing. And a trial that hangs is ended after five minutes.
 #[cfg(unix)]
-fn end_with_the_laboratory() -> anyhow::Result<()> {
+pub fn end_with_the_laboratory() -> anyhow::Result<()> {
     nix::unistd::alarm::set(300);
     // Elsewhere, and if the laboratory is gone already, the trial ends when its work is done and
     // nobody takes the answer.

@@ -40,19 +40,27 @@ impl Figure {
     pub fn times(these: &[f64], those: &[f64]) -> Self {
         Self::new(Interval::of_ratio(these, those), Unit::Times)
     }
-}
 
-/// With its interval: `81.2 µs [79.9 µs, 84.0 µs]`, `1.87 × [1.85, 1.88]`.
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+    /// The median, and the interval in brackets.
+    pub fn parts(&self) -> (String, String) {
         let interval = &self.interval;
-        let median = amount(interval.median, self.unit);
         let bounds = match self.unit {
             Unit::Times => Unit::Count,
             unit => unit,
         };
         let [low, high] = [interval.low, interval.high].map(|value| amount(value, bounds));
-        write!(f, "{median} [{low}, {high}]")
+        (
+            amount(interval.median, self.unit),
+            format!("[{low}, {high}]"),
+        )
+    }
+}
+
+/// With its interval: `81.2 µs [79.9 µs, 84.0 µs]`, `1.87 × [1.85, 1.88]`.
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let (median, interval) = self.parts();
+        write!(f, "{median} {interval}")
     }
 }
 

@@ -1,23 +1,158 @@
-//! The report as one page that needs nothing else.
+//! The report as one page that needs nothing else: no network, no script, no other file.
 
-use super::{Report, terminal};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-/// The whole page.
+mod axis;
+mod bars;
+mod plot;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    Entry, Report,
+    figure::{Unit, amount},
+};
+use crate::lab::verdict::Verdict;
+
+const TITLE: &str = "Threads and processes, measured";
+
+/// Light and dark, wide and narrow, screen and paper.
+const STYLE: &str = include_str!("html/style.css");
+
+/// The whole page. (All text is escaped by [`html!`].)
 pub fn page(report: &Report) -> String {
-    let mut text = terminal::machine(report);
-    for entry in &report.experiments {
-        text += &terminal::entry(entry);
-    }
-    text += &terminal::ledger(report);
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Threads and processes, measured</title>\n<pre>{}</pre>\n</html>\n",
-        escape(&text)
-    )
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (TITLE) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header { (head(report)) }
+                main {
+                    (ledger(report))
+                    @for entry in &report.experiments { (experiment(entry)) }
+                }
+                footer { (how_to_read()) }
+            }
+        }
+    };
+    page.into_string()
 }
 
-/// Text in which nothing is taken for a tag.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+/// What was run, when, and on what.
+fn head(report: &Report) -> Markup {
+    let machine = &report.machine;
+    let [memory, available] =
+        [machine.memory, machine.memory_available].map(|bytes| amount(bytes as f64, Unit::Bytes));
+    let date = report.date.replace('T', " ").replace('Z', " UTC");
+    html! {
+        h1 { (TITLE) }
+        p {
+            "What is said of threads and processes, tried on one machine: a "
+            (report.mode.name()) " run of " (report.workers) " workers, "
+            time datetime=(report.date) { (date) } ", " (amount(report.seconds, Unit::Seconds)) "."
+        }
+        @if !report.complete {
+            p.warning role="note" {
+                strong { "This run is incomplete." }
+                " It was interrupted: below is what had been measured by then."
+            }
+        }
+        @if machine.profile != "release" {
+            p.warning role="note" {
+                strong { "This is a " (machine.profile) " build." }
+                " Its figures say little: run it with " code { "--release" } "."
+            }
+        }
+        dl {
+            div { dt { "Machine" } dd { (machine.processor) ", " (machine.cores) " cores, " (memory) " of memory, " (available) " of it available" } }
+            div { dt { "System" } dd { (machine.os) ", kernel " (machine.kernel) ", " (machine.architecture) } }
+            div { dt { "Program" } dd { (machine.program) ", " (machine.profile) " build by " (machine.rustc) } }
+        }
+    }
+}
+
+/// All claims and their verdicts.
+fn ledger(report: &Report) -> Markup {
+    html! {
+        section aria-labelledby="ledger" {
+            h2 #ledger { "The ledger" }
+            ol.ledger {
+                @for entry in &report.experiments {
+                    li {
+                        (verdict(entry.verdict))
+                        a href={ "#" (entry.name) } { (entry.claim) }
+                        span.headline { (entry.finding.headline) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One claim: the verdict and its reason, the pictures, the figures.
+fn experiment(entry: &Entry) -> Markup {
+    let finding = &entry.finding;
+    html! {
+        section #(entry.name) aria-labelledby={ (entry.name) "-claim" } {
+            p.name { (entry.name) }
+            h2 id={ (entry.name) "-claim" } { (entry.claim) }
+            p.judgement { (verdict(entry.verdict)) " " (entry.reason) "." }
+            div.figures {
+                @for table in &finding.tables {
+                    @if let Some(bars) = bars::figure(table) { (bars) }
+                }
+                @for plot in &finding.plots { (plot::figure(plot)) }
+            }
+            @for table in &finding.tables { (table::framed(table)) }
+            @if !finding.left_out.is_empty() {
+                div.left-out {
+                    p { "Left out:" }
+                    ul { @for what in &finding.left_out { li { (what) } } }
+                }
+            }
+            p.note { "This took " (amount(entry.seconds, Unit::Seconds)) ". " a href="#ledger" { "Back to the ledger" } }
+        }
+    }
+}
+
+/// The word says it, and so does the sign; the colour only helps.
+fn verdict(verdict: Verdict) -> Markup {
+    let sign = match verdict {
+        Verdict::Holds => "✓",
+        Verdict::Fails => "✗",
+        Verdict::Depends => "±",
+        Verdict::Unclear => "?",
+        Verdict::NotMeasured => "–",
+    };
+    let word = verdict.word();
+    html! {
+        span class={ "verdict " (word.replace(' ', "-")) } {
+            span.sign aria-hidden="true" { (sign) }
+            (word)
+        }
+    }
+}
+
+fn how_to_read() -> Markup {
+    html! {
+        h2 { "How to read this" }
+        p {
+            "Every measurement ran in a fresh process, and what is compared was measured in turns. A figure "
+            "is a median; in brackets, and as a thin line through each point and bar, stands its 95% "
+            "interval, found by the bootstrap. A verdict needs the whole interval on one side of the "
+            "claim's bound: "
+            (verdict(Verdict::Holds)) " and " (verdict(Verdict::Fails)) " are clear, "
+            (verdict(Verdict::Depends)) " means that clear cases disagree, "
+            (verdict(Verdict::Unclear)) " that the bound lies inside the interval, and "
+            (verdict(Verdict::NotMeasured)) " that this machine could not try it."
+        }
+        p { "Point at a point or a bar to see its figure. The figures hold for this machine and this day." }
+    }
 }

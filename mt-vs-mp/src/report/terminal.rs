@@ -1,42 +1,53 @@
 //! The report as text.
 
 use comfy_table::{ContentArrangement, presets};
+use console::Term;
 
 use super::{
     Cell, Entry, Report, Table,
     figure::{Unit, amount},
 };
 
-/// As wide as most terminals are made.
+/// In columns: wider text is harder to read. A narrower terminal is filled, and no more.
 const WIDTH: u16 = 100;
 
 /// What the run begins with.
 pub fn machine(report: &Report) -> String {
     let machine = &report.machine;
-    format!(
-        "{} on {} cores, {}, {}, kernel {} ({}); {} build by {}",
+    let mut text = prose(&format!(
+        "{} on {} cores of {}, {}, {}, kernel {} ({}); {} build by {}",
         machine.program,
         machine.cores,
+        machine.processor,
         amount(machine.memory as f64, Unit::Bytes),
         machine.os,
         machine.kernel,
         machine.architecture,
         machine.profile,
         machine.rustc
-    )
+    ));
+    if machine.profile != "release" {
+        text += &format!(
+            "\n{}",
+            prose("This is a debug build: its figures say little. Run it with --release.")
+        );
+    }
+    text
 }
 
 /// One experiment: the claim, what was measured, the verdict.
 pub fn entry(entry: &Entry) -> String {
-    let mut text = format!("\n{}: {}\n", entry.name, entry.claim);
+    let claim = prose(&format!("{}: {}", entry.name, entry.claim));
+    let mut text = format!("\n{claim}\n");
     for of in &entry.finding.tables {
-        text += &format!("{}\n{}\n", of.title, table(of));
-        text += &samples(of);
+        text += &format!("{}\n{}\n", prose(&of.title), table(of));
+        text += &of.samples().map_or(String::new(), |words| words + "\n");
     }
     for what in &entry.finding.left_out {
-        text += &format!("Left out: {what}\n");
+        text += &(prose(&format!("Left out: {what}")) + "\n");
     }
-    text + &format!("{}: {}.", entry.verdict.word().to_uppercase(), entry.reason)
+    let verdict = entry.verdict.word().to_uppercase();
+    text + &prose(&format!("{verdict}: {}.", entry.reason))
 }
 
 /// What the run ends with.
@@ -54,20 +65,6 @@ pub fn ledger(report: &Report) -> String {
     format!("\nThe ledger, after {:.1} s:\n{ledger}", report.seconds)
 }
 
-/// How many samples the figures of a table come from.
-fn samples(of: &Table) -> String {
-    let figures = of.rows.iter().flatten().filter_map(|cell| match cell {
-        Cell::Figure(figure) => Some(figure.interval.samples),
-        _ => None,
-    });
-    let (fewest, most) = (figures.clone().min(), figures.max());
-    match (fewest, most) {
-        (Some(n), Some(most)) if n == most => format!("Median [95% interval] of {n} samples.\n"),
-        (Some(n), Some(most)) => format!("Median [95% interval] of {n} to {most} samples.\n"),
-        _ => String::new(),
-    }
-}
-
 fn table(of: &Table) -> comfy_table::Table {
     let mut table = empty_table();
     table.set_header(&of.header);
@@ -82,8 +79,22 @@ fn empty_table() -> comfy_table::Table {
     table
         .load_style(presets::UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH);
+        .set_width(terminal_width().unwrap_or(WIDTH));
     table
+}
+
+/// Wrapped between words for a terminal. In a file or a pipe a sentence stays on its line, so that
+/// it can be searched for.
+fn prose(text: &str) -> String {
+    match terminal_width() {
+        Some(width) => textwrap::fill(text, usize::from(width)),
+        None => text.to_owned(),
+    }
+}
+
+fn terminal_width() -> Option<u16> {
+    let (_, columns) = Term::stdout().size_checked()?;
+    Some(columns.min(WIDTH))
 }
 
 fn cell(cell: &Cell) -> String {

@@ -1,0 +1,161 @@
+//! What the page promises, seen in a page made from a made-up report.
+
+use roxmltree::{Document, Node};
+
+use super::*;
+use crate::report::made_up;
+
+/// The page's body, which is XML too. (Its head is not: `meta` has no end.)
+fn body(page: &str) -> Document<'_> {
+    let begin = page.find("<body>").expect("the page has a body");
+    let end = page.find("</html>").expect("the page has an end");
+    Document::parse(&page[begin..end]).expect("the page is well-formed")
+}
+
+fn all<'a, 'i>(node: Node<'a, 'i>, class: &str) -> Vec<Node<'a, 'i>> {
+    let has = |node: &Node| {
+        let classes = node.attribute("class").unwrap_or_default();
+        classes.split(' ').any(|one| one == class)
+    };
+    node.descendants().filter(has).collect()
+}
+
+fn text(node: Node) -> String {
+    let texts = node.descendants().filter(Node::is_text);
+    texts.filter_map(|node| node.text()).collect()
+}
+
+/// By its id.
+fn element<'a, 'i>(document: &'a Document<'i>, id: &str) -> Node<'a, 'i> {
+    let mut found = document
+        .descendants()
+        .filter(|node| node.attribute("id") == Some(id));
+    let element = found
+        .next()
+        .unwrap_or_else(|| panic!("nothing has the id {id}"));
+    assert!(found.next().is_none(), "two have the id {id}");
+    element
+}
+
+#[test]
+fn the_ledger_and_a_section_give_each_experiments_claim_verdict_and_figures() {
+    let report = made_up::report();
+    let page = page(&report);
+    let body = body(&page);
+    let ledger = element(&body, "ledger")
+        .parent_element()
+        .expect("it is in a section");
+    let links: Vec<_> = ledger
+        .descendants()
+        .filter_map(|node| node.attribute("href"))
+        .collect();
+    assert_eq!(links, ["#bars", "#matrix", "#lines", "#wide", "#absent"]);
+    for entry in &report.experiments {
+        let section = element(&body, &entry.name);
+        for place in [section, ledger] {
+            assert!(text(place).contains(&entry.claim), "{}", text(place));
+            assert!(
+                text(place).contains(entry.verdict.word()),
+                "{}",
+                text(place)
+            );
+        }
+        assert!(text(ledger).contains(&entry.finding.headline));
+        assert!(text(section).contains(&entry.reason));
+        for what in &entry.finding.left_out {
+            assert!(text(section).contains(what));
+        }
+    }
+}
+
+#[test]
+fn a_table_has_all_cells_and_each_column_and_row_a_head() {
+    let report = made_up::report();
+    let page = page(&report);
+    let body = body(&page);
+    for entry in &report.experiments {
+        let tables = element(&body, &entry.name)
+            .descendants()
+            .filter(|node| node.has_tag_name("table"));
+        assert_eq!(tables.clone().count(), entry.finding.tables.len());
+        for (drawn, table) in tables.zip(&entry.finding.tables) {
+            let scopes = |scope| {
+                drawn
+                    .descendants()
+                    .filter(|node| node.attribute("scope") == Some(scope))
+                    .count()
+            };
+            assert_eq!(scopes("col"), table.header.len());
+            assert_eq!(scopes("row"), table.rows.len());
+            let cells = drawn.descendants().filter(|node| node.has_tag_name("td"));
+            assert_eq!(cells.count(), table.rows.len() * (table.header.len() - 1));
+            assert!(text(drawn).contains(&table.title));
+        }
+    }
+    let matrix = element(&body, "matrix");
+    let marks: Vec<_> = all(matrix, "outcome").into_iter().map(text).collect();
+    assert_eq!(marks[0], "✓by panic, 0 < 3 lost");
+    assert_eq!(marks[2], "✗by abort, 0 < 3 lost");
+}
+
+#[test]
+fn a_plot_has_a_point_for_each_point_and_a_table_a_bar_for_each_row() {
+    let page = page(&made_up::report());
+    let body = body(&page);
+    let pictures = |id| -> Vec<Node> {
+        element(&body, id)
+            .descendants()
+            .filter(|node| node.attribute("role") == Some("img"))
+            .collect()
+    };
+    let lines = pictures("lines");
+    assert_eq!(all(lines[0], "point").len(), 5);
+    assert_eq!(all(lines[0], "reference").len(), 1);
+    assert_eq!(all(lines[1], "point").len(), 4);
+    let bars = pictures("bars");
+    assert_eq!(all(bars[0], "bar").len(), 3);
+    for picture in lines.iter().chain(&bars) {
+        assert!(picture.attribute("aria-label").is_some());
+        assert_eq!(
+            all(*picture, "interval").len(),
+            all(*picture, "point").len() + all(*picture, "bar").len()
+        );
+    }
+}
+
+#[test]
+fn points_without_a_place_on_a_logarithmic_axis_are_counted() {
+    let mut report = made_up::report();
+    report.experiments[2].finding.plots[1].lines[0].points[0].x = 0.0;
+    let page = page(&report);
+    let body = body(&page);
+    assert_eq!(all(body.root(), "point").len(), 8);
+    assert!(text(element(&body, "lines")).contains("1 values at or below zero have no place"));
+}
+
+#[test]
+fn what_is_wrong_with_a_run_stands_on_top() {
+    let warnings = |report: &Report| -> Vec<String> {
+        let page = page(report);
+        let body = body(&page);
+        all(body.root(), "warning").into_iter().map(text).collect()
+    };
+    let mut report = made_up::report();
+    assert!(warnings(&report).is_empty());
+    report.complete = false;
+    report.machine.profile = "debug".to_owned();
+    let warnings = warnings(&report);
+    assert!(warnings[0].contains("incomplete"), "{warnings:?}");
+    assert!(warnings[1].contains("debug build"), "{warnings:?}");
+}
+
+#[test]
+fn the_page_needs_nothing_else() {
+    let page = page(&made_up::report());
+    for foreign in [
+        "<script", "http:", "https:", "<link", "src=", "url(", "@import",
+    ] {
+        assert!(!page.contains(foreign), "the page has {foreign}");
+    }
+    assert!(page.contains("An &lt;OS&gt;") && !page.contains("<OS>"));
+}
