@@ -78,7 +78,7 @@ impl Lab {
     pub fn new(mode: Mode, workers: usize, machine: Machine) -> Self {
         // Hidden, unless stderr is a terminal.
         let progress = ProgressBar::new_spinner().with_style(
-            ProgressStyle::with_template("{spinner} {prefix}: {msg}")
+            ProgressStyle::with_template("{spinner} {prefix} {msg}")
                 .expect("the template is valid"),
         );
         Self {
