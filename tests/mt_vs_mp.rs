@@ -357,10 +357,10 @@ fn the_page_tables_grow_with_the_parents_memory() {
     let rows = experiment["tables"][0]["rows"].as_array().expect("rows");
     // Where the system gives no huge pages, those rows are left out, with the cause.
     let names: Vec<_> = first_cells(experiment, 1).concat();
-    for name in ["no memory", "16.0 MiB", "64.0 MiB"] {
+    for name in ["no memory", "8.00 MiB", "32.0 MiB"] {
         assert!(names.contains(&name), "{names:?}");
     }
-    for name in ["16.0 MiB in huge pages", "64.0 MiB in huge pages"] {
+    for name in ["8.00 MiB in huge pages", "32.0 MiB in huge pages"] {
         assert!(
             names.contains(&name) != left_out(experiment).contains(name),
             "{names:?}"
@@ -380,8 +380,8 @@ fn the_page_tables_grow_with_the_parents_memory() {
         figure["median"].as_f64().expect("it is a number")
     };
     // An entry of 8 bytes for each 4 KiB, where pages have that size; less where they are larger.
-    let grown = page_tables("64.0 MiB") - page_tables("no memory");
-    assert!((4_096.0..200_000.0).contains(&grown), "{grown}");
+    let grown = page_tables("32.0 MiB") - page_tables("no memory");
+    assert!((4_096.0..120_000.0).contains(&grown), "{grown}");
     for row in rows {
         for cell in &row.as_array().expect("cells")[2..] {
             assert_eq!(cell["figure"]["unit"], "seconds");
@@ -399,7 +399,7 @@ fn a_parent_that_does_not_fit_is_left_out_with_the_cause() {
     // A shell lowers the limit for all that it starts.
     let json = Scratch::new("no-memory.json");
     let program = assert_cmd::cargo::cargo_bin!("mt-vs-mp");
-    let mut command = command("/bin/sh", &["-c", "ulimit -v 50000; exec \"$@\"", "sh"]);
+    let mut command = command("/bin/sh", &["-c", "ulimit -v 30000; exec \"$@\"", "sh"]);
     command
         .arg(program)
         .args(["run", "memory", "--quick", "--json"])
@@ -409,10 +409,10 @@ fn a_parent_that_does_not_fit_is_left_out_with_the_cause() {
     let report: Value = serde_json::from_str(&report).expect("it is JSON");
     let experiment = &report["experiments"][0];
     assert!(
-        !first_cells(experiment, 1).concat().contains(&"64.0 MiB"),
+        !first_cells(experiment, 1).concat().contains(&"32.0 MiB"),
         "{experiment}"
     );
-    let cause = "64.0 MiB: the trial memory failed: cannot get 64.0 MiB: ENOMEM";
+    let cause = "32.0 MiB: the trial memory failed: cannot get 32.0 MiB: ENOMEM";
     assert!(left_out(experiment).contains(cause), "{experiment}");
 }
 

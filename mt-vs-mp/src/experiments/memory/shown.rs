@@ -1,8 +1,8 @@
 //! The costs as a table and as a picture.
 //!
-//! The page tables of huge pages come out as large as the others: Linux keeps those of small pages in
-//! reserve for each huge one, in case it has to be cut up, and counts them. But it leaves them empty,
-//! and a fork has nothing to copy from them.
+//! The page tables of huge pages come out as large as the others: Linux keeps those of small pages
+//! in reserve for each huge one, in case it has to be cut up, and counts them. But it leaves them
+//! empty, and a fork has nothing to copy from them.
 
 use super::{
     Case,

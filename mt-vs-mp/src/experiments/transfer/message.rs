@@ -22,7 +22,8 @@ impl Batch {
 }
 
 /// How many messages of a size may be under way, where that is ours to decide: about as many as a
-/// pipe of 64 KiB holds, and a few of the larger. Less than 256, for the marks repeat after so many.
+/// pipe of 64 KiB holds, and a few of the larger. Less than 256, for the marks repeat after so
+/// many.
 pub fn under_way(size: usize) -> usize {
     ((64 << 10) / size.max(1)).clamp(4, 250)
 }

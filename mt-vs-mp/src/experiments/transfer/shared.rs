@@ -57,7 +57,8 @@ fn receive(
     let receive = |number, size| {
         let arrival = arrivals.read_exact(&mut [0]);
         arrival.context("the sender is gone")?;
-        // SAFETY: the sender has announced this message, and leaves its room alone until it is free.
+        // SAFETY: the sender has announced this message, and leaves its room alone until it is
+        // free.
         check(unsafe { memory.room(number, size) }, number, size)?;
         free.write_all(b".").context("the sender is gone")
     };
@@ -136,8 +137,8 @@ impl Shared {
     unsafe fn room(&self, number: usize, size: usize) -> &mut [u8] {
         let start = number % under_way(size) * size;
         assert!(start + size <= self.size.get(), "the message is too large");
-        // SAFETY: it lies within the memory, which began as zeros and stays mapped as long as `self`
-        // does; and the caller sees to it that nobody else uses it.
+        // SAFETY: it lies within the memory, which began as zeros and stays mapped as long as
+        // `self` does; and the caller sees to it that nobody else uses it.
         unsafe { slice::from_raw_parts_mut(self.start.cast::<u8>().add(start).as_ptr(), size) }
     }
 }
