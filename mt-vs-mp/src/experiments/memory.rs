@@ -91,8 +91,8 @@ fn cases(lab: &Lab, left_out: &mut Vec<String>) -> anyhow::Result<Vec<Case>> {
         left_out.push(tells.to_owned());
     }
     let spawn = match the_true_program() {
-        Some(_) => Way::SpawnTrue,
-        None => Way::SpawnSelf,
+        Some(_) if cfg!(unix) => Way::SpawnTrue,
+        _ => Way::SpawnSelf,
     };
     let mut cases = Vec::new();
     for size in sizes {
