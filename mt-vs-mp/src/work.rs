@@ -43,7 +43,7 @@ impl Kind {
     /// much to do.
     pub fn tasks(self, size: Size) -> impl Iterator<Item = Task> + Send {
         let (whole, small, task) = match self {
-            Self::Computing => (1_500_000, 300_000, 5_000),
+            Self::Computing => (2_000_000, 300_000, 5_000),
             Self::Chatty => (300_000, 100_000, 200),
             Self::Waiting => (24, 8, 1),
         };
@@ -68,7 +68,7 @@ impl Kind {
     /// any number.
     pub fn total(self, size: Size) -> u32 {
         match (self, size) {
-            (Self::Computing, Size::Whole) => 114_155,
+            (Self::Computing, Size::Whole) => 148_933,
             (Self::Computing, Size::Small) | (Self::Chatty, Size::Whole) => 25_997,
             (Self::Chatty, Size::Small) => 9_592,
             (Self::Waiting, Size::Whole) => 24,
