@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::{collections::HashSet, fs, os::unix::process::CommandExt, process::Command};
+use std::{collections::HashSet, os::unix::process::CommandExt, process::Command};
 
 use assert_cmd::assert::Assert;
 use common::*;
@@ -81,7 +81,7 @@ fn when_a_fork_is_refused_the_children_before_it_are_reaped() {
     // no other process: that user's third child is the fourth process.
     let root = Uid::effective().is_root();
     let (limit, refused) = if root { (3, 3) } else { (1, 1) };
-    let copy = Executable::copy_of(&command);
+    let copy = ExecutableForAll::copy_of(&command);
     if root {
         command = common::command(&copy.0, &["many", "--children", "5"]);
         command.uid(54_321).gid(54_321);
@@ -108,27 +108,6 @@ fn limit_processes(command: &mut Command, limit: u64) {
     let set = move || Ok(setrlimit(Resource::RLIMIT_NPROC, limit, limit)?);
     // SAFETY: the closure makes one system call and touches no memory but its own.
     unsafe { command.pre_exec(set) };
-}
-
-/// A copy of a demo where any user may run it: its own folder may be closed to others.
-struct Executable(std::path::PathBuf);
-
-impl Executable {
-    fn copy_of(command: &Command) -> Self {
-        let path = std::env::temp_dir().join(format!("fork-demo-test-{}", std::process::id()));
-        // Not by this process: a child that another test forks at this moment would hold the copy
-        // open for writing, and such a program may not be run.
-        let mut cp = Command::new("cp");
-        let copied = cp.arg(command.get_program()).arg(&path).status();
-        assert!(copied.is_ok_and(|status| status.success()), "no copy");
-        Self(path)
-    }
-}
-
-impl Drop for Executable {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
 }
 
 #[test]

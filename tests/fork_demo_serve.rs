@@ -391,27 +391,6 @@ fn when_fork_is_refused_the_client_is_told_and_the_server_goes_on() {
     );
 }
 
-/// A copy of a demo where any user may run it: its own folder may be closed to others.
-struct ExecutableForAll(std::path::PathBuf);
-
-impl ExecutableForAll {
-    fn copy_of(command: &Command) -> Self {
-        let path = std::env::temp_dir().join(format!("fork-demo-serve-{}", std::process::id()));
-        // Not by this process: a child that another test forks at this moment would hold the copy
-        // open for writing, and such a program may not be run.
-        let mut cp = Command::new("cp");
-        let copied = cp.arg(command.get_program()).arg(&path).status();
-        assert!(copied.is_ok_and(|status| status.success()), "no copy");
-        Self(path)
-    }
-}
-
-impl Drop for ExecutableForAll {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 #[test]
 fn a_taken_port_is_an_error() {
     let server = Server::start(&[]);

@@ -12,41 +12,36 @@
 //! connection, a child's end, a signal, a reader of its log. It never waits for a client; that is
 //! what children are for. And every child is reaped, every descriptor closed, whatever clients do.
 //!
-//! In reading order: this file is the parent's loop, [`children`] its table of children,
-//! [`connection`] the child's side; [`request`] is what little HTTP there is; [`scoreboard`] is how
+//! In reading order: this file is the parent's loop, [`signals`] is how a signal ends its waiting,
+//! [`children`] its table of children, [`connection`] the child's side; [`request`] is what little HTTP there is; [`scoreboard`] is how
 //! the parent knows what a crashed child was at; [`log`] writes what the parent has seen.
 
 use std::{
-    io::{self, ErrorKind, PipeReader, Read},
+    io::{self, ErrorKind},
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::fd::AsFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
+use crate::output::{complain, say};
 use anyhow::Context;
 use nix::{
     errno::Errno,
-    libc::{SIGCHLD, SIGINT, SIGTERM},
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
-use signal_hook::{flag, low_level::pipe};
-
-use crate::output::{complain, say};
 
 mod children;
 mod connection;
 mod log;
 mod request;
 mod scoreboard;
+mod signals;
 
 use children::Children;
 use connection::TimeLimit;
 use log::Log;
 use request::{HEAD_LIMIT, Request, Status};
+use signals::Signals;
 
 /// How long children may go on after the server was told to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -80,29 +75,6 @@ pub fn run(port: u16, max_children: usize, head_timeout: Duration) -> anyhow::Re
     server.serve()?;
     server.end()?;
     Ok(0)
-}
-
-/// Signals, turned into something that `poll` can wait for.
-struct Signals {
-    /// Gets a byte whenever one of our signals arrives.
-    woken: PipeReader,
-    /// Whether one of them asked for the end.
-    end: Arc<AtomicBool>,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        let (woken, waker) = io::pipe()?;
-        let end = Arc::default();
-        // The flags come first: who is woken finds them set.
-        for signal in [SIGINT, SIGTERM] {
-            flag::register(signal, Arc::clone(&end))?;
-        }
-        for signal in [SIGCHLD, SIGINT, SIGTERM] {
-            pipe::register(signal, waker.try_clone()?)?;
-        }
-        Ok(Self { woken, end })
-    }
 }
 
 struct Server {
@@ -169,7 +141,7 @@ impl Server {
         let listener = self.listener.as_ref().filter(|_| accepts);
         let stdout = io::stdout();
         let log = (!self.log.is_empty()).then_some(&stdout);
-        let signals = self.signals.woken.as_fd();
+        let signals = self.signals.as_fd();
 
         // What is not waited for now gives its place to a descriptor that is asked nothing.
         let nothing = || PollFd::new(signals, PollFlags::empty());
@@ -195,16 +167,11 @@ impl Server {
 
     /// Does what the signals ask for. True if one of them asks for the end.
     fn heed_signals(&mut self) -> anyhow::Result<bool> {
-        // Signals that arrived together may have left one byte or many.
-        let _ = self
-            .signals
-            .woken
-            .read(&mut [0; 64])
-            .context("cannot read the signals")?;
+        self.signals.take().context("cannot read the signals")?;
         self.children.reap(&mut self.log)?;
         // What the children held that have ended may be what the system lacked.
         self.pause = None;
-        Ok(self.signals.end.load(Ordering::Relaxed))
+        Ok(self.signals.ask_for_the_end())
     }
 
     fn accept(&mut self) {

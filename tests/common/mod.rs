@@ -81,6 +81,36 @@ pub fn read_until(demo: &mut Child, text: &str) -> String {
     seen
 }
 
+/// A copy of a demo where any user may run it: its own folder may be closed to others.
+#[cfg(unix)]
+pub struct ExecutableForAll(pub std::path::PathBuf);
+
+#[cfg(unix)]
+impl ExecutableForAll {
+    #[track_caller]
+    pub fn copy_of(command: &Command) -> Self {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        static COPIES: AtomicUsize = AtomicUsize::new(0);
+        let copy = COPIES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("demo-test-{}-{copy}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        // Not by this process: a child that another test forks at this moment would hold the copy
+        // open for writing, and such a program may not be run.
+        let mut cp = Command::new("cp");
+        let copied = cp.arg(command.get_program()).arg(&path).status();
+        assert!(copied.is_ok_and(|status| status.success()), "no copy");
+        Self(path)
+    }
+}
+
+#[cfg(unix)]
+impl Drop for ExecutableForAll {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// Kills a running demo, but none of its children, and waits until all of them have noticed, and
 /// have ended too. Returns what was printed since the last reading.
 #[cfg(unix)]

@@ -1,0 +1,58 @@
+//! Signals, turned into something that `poll` can wait for.
+//!
+//! A signal's handler may do next to nothing: it interrupts the program anywhere, in the middle of
+//! an allocation too. So ours write a byte into a pipe, and the program deals with the signal when
+//! it comes round to reading that.
+
+use std::{
+    io::{self, PipeReader, Read},
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use nix::libc::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::{flag, low_level::pipe};
+
+pub struct Signals {
+    /// Gets a byte whenever one of our signals arrives.
+    woken: PipeReader,
+    /// Whether one of them asked for the end.
+    end: Arc<AtomicBool>,
+}
+
+impl Signals {
+    pub fn new() -> io::Result<Self> {
+        let (woken, waker) = io::pipe()?;
+        let end = Arc::default();
+        // The flags come first: who is woken finds them set.
+        for signal in [SIGINT, SIGTERM] {
+            flag::register(signal, Arc::clone(&end))?;
+        }
+        for signal in [SIGCHLD, SIGINT, SIGTERM] {
+            pipe::register(signal, waker.try_clone()?)?;
+        }
+        Ok(Self { woken, end })
+    }
+
+    /// Takes note that signals have arrived; waits for one if none has.
+    pub fn take(&mut self) -> io::Result<()> {
+        // Signals that arrived together may have left one byte or many.
+        let _ = self.woken.read(&mut [0; 64])?;
+        Ok(())
+    }
+
+    /// Whether SIGINT or SIGTERM has arrived.
+    pub fn ask_for_the_end(&self) -> bool {
+        self.end.load(Ordering::Relaxed)
+    }
+}
+
+/// Readable when signals have arrived that were not taken yet.
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.woken.as_fd()
+    }
+}
