@@ -116,6 +116,10 @@ impl Server {
         while !self.children.is_empty() {
             self.turn(None)?;
         }
+        // Those that were killed have a line in the log too, as far as its reader takes it at once.
+        while !self.log.is_empty() && self.wait(Some(Instant::now()))?.log_is_writable {
+            self.log.write();
+        }
         Ok(())
     }
 
