@@ -364,6 +364,24 @@ fn ctrl_c_ends_the_server_after_the_running_requests_although_it_reaches_the_chi
 }
 
 #[test]
+fn a_request_that_outlives_the_server_is_answered_and_keeps_no_port() {
+    let mut server = Server::start(&[]);
+    let mut slow = server.connect();
+    slow.write_all(b"GET /slow?ms=500 HTTP/1.1\r\n\r\n")
+        .expect("the server reads");
+    // Connections are accepted in their order: when this one is answered, the first has its child.
+    server.assert_serves();
+    adopt_orphans();
+    let mut demo = server.demo.take().expect("nobody has waited for it");
+    demo.kill().expect("it runs");
+    demo.wait().expect("it can be waited for");
+    let error = TcpStream::connect(("127.0.0.1", server.port)).expect_err("nobody listens");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    assert_status(&answer_to(slow), "200 OK");
+    finish_with_orphans(demo);
+}
+
+#[test]
 fn when_fork_is_refused_the_client_is_told_and_the_server_goes_on() {
     let mut command = demo!("serve", "--port", "0");
     // The limit does not bind root, so root becomes another user; one who may have no second
