@@ -8,13 +8,11 @@ use std::{collections::HashSet, os::unix::process::CommandExt, process::Command}
 use assert_cmd::assert::Assert;
 use common::*;
 use nix::{
-    errno::Errno,
     sys::{
         resource::{Resource, setrlimit},
-        signal::{SigHandler, Signal, killpg, signal},
-        wait::waitpid,
+        signal::{SigHandler, Signal, signal},
     },
-    unistd::{Pid, Uid},
+    unistd::Uid,
 };
 use predicates::prelude::*;
 
@@ -159,9 +157,7 @@ fn assert_a_zombie_and_an_orphan(out: &str) -> String {
 fn a_child_that_nobody_waits_for_is_a_zombie_and_an_orphan_gets_a_new_parent() {
     adopt_orphans();
     let demo = demo!("orphan").spawn().expect("the demo can be started");
-    let group = demo.id();
-    let output = output_of(demo);
-    wait_for_orphans(group);
+    let output = finish_with_orphans(demo);
 
     let assert = Assert::new(output).success().stderr("");
     let new_parent = assert_a_zombie_and_an_orphan(&stdout(&assert));
@@ -180,23 +176,6 @@ fn an_orphan_that_comes_to_the_demo_itself_is_waited_for() {
     let id = demo.id().to_string();
     let assert = Assert::new(finish(demo)).success().stderr("");
     assert_eq!(assert_a_zombie_and_an_orphan(&stdout(&assert)), id);
-}
-
-/// Makes this process the new parent of what its demos leave behind, where the system can do so.
-/// Otherwise process 1 is, and when that waits for them is not ours to say.
-fn adopt_orphans() {
-    #[cfg(target_os = "linux")]
-    nix::sys::prctl::set_child_subreaper(true).expect("any process may adopt orphans");
-}
-
-/// Waits until nothing is left of a demo that has ended itself.
-fn wait_for_orphans(demo: u32) {
-    // On Linux they are our children now. Elsewhere somebody else waits for them, soon.
-    while waitpid(Pid::from_raw(-pid(demo).as_raw()), None) != Err(Errno::ECHILD) {}
-    while cfg!(not(target_os = "linux")) && killpg(pid(demo), None) != Err(Errno::ESRCH) {
-        std::thread::yield_now();
-    }
-    assert!(group_is_gone(demo));
 }
 
 #[test]

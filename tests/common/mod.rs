@@ -148,7 +148,7 @@ pub fn adopt_orphans() {
 
 /// Waits until a running demo has ended, and every process that holds its output. It may leave
 /// others behind, or zombies.
-pub fn output_of(child: Child) -> Output {
+fn output_of(child: Child) -> Output {
     let (output, hung) = watch(child.id(), || child.wait_with_output());
     let output = output.expect("the demo can be waited for");
     assert!(
