@@ -3,7 +3,7 @@
 //! A worker is this same program, started again with a word that says what it is, and the name of
 //! the tasks it will get. Master and worker talk over one [`Connection`]: tasks go there, outcomes
 //! come back. When the connection ends, because the master closed it or is gone, in whatever way,
-//! the worker ends too.
+//! the worker ends too, as soon as it is done with the tasks that it was sent together.
 
 use std::{
     env,
