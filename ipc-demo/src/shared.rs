@@ -201,8 +201,8 @@ fn check_and_change(block: &mut [u8], answer: &IpcSender<Answer>) -> anyhow::Res
     send(answer, Answer::Checked(sum)).context("cannot answer")
 }
 
-/// The hash FNV-1a, but by words of eight bytes: a byte that is changed, lost or out of place changes
-/// it.
+/// The hash FNV-1a, but by words of eight bytes: a byte that is changed, lost or out of place
+/// changes it.
 fn checksum(block: &[u8]) -> u64 {
     const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x100_0000_01b3;
