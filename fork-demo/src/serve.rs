@@ -12,23 +12,20 @@
 //! connection, a child's end, a signal, a reader of its log. It never waits for a client; that is
 //! what children are for. And every child is reaped, every descriptor closed, whatever clients do.
 //!
-//! In reading order: this file is the parent's loop, [`signals`] is how a signal ends its waiting,
-//! [`children`] its table of children, [`connection`] the child's side; [`request`] is what little HTTP there is; [`scoreboard`] is how
-//! the parent knows what a crashed child was at; [`log`] writes what the parent has seen.
+//! In reading order: this file is the parent's loop, [`waiting`] the place where it waits,
+//! [`signals`] how a signal ends that, [`children`] its table of children. [`connection`] is the
+//! child's side, [`request`] what little HTTP there is, [`scoreboard`] how the parent knows what a
+//! crashed child was at, [`log`] how it tells what it has seen.
 
 use std::{
     io::{self, ErrorKind},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    os::fd::AsFd,
     time::{Duration, Instant},
 };
 
-use crate::output::{complain, say};
 use anyhow::Context;
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-};
+
+use crate::output::{complain, say};
 
 mod children;
 mod connection;
@@ -36,12 +33,14 @@ mod log;
 mod request;
 mod scoreboard;
 mod signals;
+mod waiting;
 
 use children::Children;
 use connection::TimeLimit;
 use log::Log;
 use request::{HEAD_LIMIT, Request, Status};
 use signals::Signals;
+use waiting::Events;
 
 /// How long children may go on after the server was told to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -90,14 +89,6 @@ struct Server {
     head_timeout: Duration,
 }
 
-/// What happened while the server waited.
-#[derive(Default)]
-struct Events {
-    log_is_writable: bool,
-    signal: bool,
-    connection: bool,
-}
-
 impl Server {
     fn serve(&mut self) -> anyhow::Result<()> {
         while !self.turn(None)? {}
@@ -143,30 +134,8 @@ impl Server {
         // While there is no child to spare, newcomers wait in the listener's queue.
         let accepts = pause.is_none() && !self.children.is_full();
         let listener = self.listener.as_ref().filter(|_| accepts);
-        let stdout = io::stdout();
-        let log = (!self.log.is_empty()).then_some(&stdout);
-        let signals = self.signals.as_fd();
-
-        // What is not waited for now gives its place to a descriptor that is asked nothing.
-        let nothing = || PollFd::new(signals, PollFlags::empty());
-        let mut fds = [
-            log.map_or_else(nothing, |log| PollFd::new(log.as_fd(), PollFlags::POLLOUT)),
-            PollFd::new(signals, PollFlags::POLLIN),
-            listener.map_or_else(nothing, |listener| {
-                PollFd::new(listener.as_fd(), PollFlags::POLLIN)
-            }),
-        ];
-        match poll(&mut fds, timeout([deadline, pause])) {
-            // A signal arrived: the next poll finds what its handler wrote.
-            Err(Errno::EINTR) => return Ok(Events::default()),
-            result => result.map_err(io::Error::from).context("cannot wait")?,
-        };
-        let [log_is_writable, signal, connection] = fds.map(|fd| fd.any().unwrap_or(true));
-        Ok(Events {
-            log_is_writable,
-            signal,
-            connection,
-        })
+        let stdout = (!self.log.is_empty()).then(io::stdout);
+        waiting::wait(&self.signals, listener, stdout, [deadline, pause])
     }
 
     /// Does what the signals ask for. True if one of them asks for the end.
@@ -221,14 +190,4 @@ impl Server {
         // Here the parent's copy of the connection is closed. If it were kept, the client would
         // wait for the end of its answer for ever.
     }
-}
-
-/// The time until the first of these deadlines.
-fn timeout(deadlines: [Option<Instant>; 2]) -> PollTimeout {
-    let Some(first) = deadlines.into_iter().flatten().min() else {
-        return PollTimeout::NONE;
-    };
-    let left = first.saturating_duration_since(Instant::now());
-    // Rounded up: a wait that is too short by less than a millisecond would become a busy loop.
-    PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
 }

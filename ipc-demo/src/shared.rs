@@ -8,26 +8,31 @@
 //! other. Of shared memory only a descriptor is sent, whatever its size; but the bytes had to get
 //! into it once. And after each turn the child changes its first byte: the parent sees that in the
 //! shared block, and nowhere else.
+//!
+//! In reading order: this file is the parent, [`reader`] the child, [`block`] what they pass on.
 
 use std::{
-    io::{Read, Write},
+    io::Write,
     process,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
-use ipc_channel::ipc::{self, IpcBytesSender, IpcReceiver, IpcSender, IpcSharedMemory};
+use ipc_channel::ipc::{IpcBytesSender, IpcReceiver, IpcSender, IpcSharedMemory};
 use os_pipe::PipeWriter;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     channel::{receive, send},
     output::{complain, say},
-    peer::{self, Peer},
+    peer::Peer,
 };
 
-/// The size of the block in bytes: 64 MiB.
-const SIZE: usize = 64 << 20;
+mod block;
+mod reader;
+
+use block::{SIZE, checksum, new_block, room_for};
+pub use reader::read;
 
 /// How much is sent over a channel at once, in bytes. A message that does not fit into a socket's
 /// buffer is cut up by ipc-channel, which then holds both ends of the way that the pieces take: if
@@ -161,71 +166,4 @@ fn arrival(start: Instant, sum: u64, answers: &IpcReceiver<Answer>) -> anyhow::R
     let checked = receive(answers).context(lost)?;
     ensure!(checked == Answer::Checked(sum), "the block arrived damaged");
     Ok(time)
-}
-
-/// The child.
-pub fn read(server: String) -> anyhow::Result<u8> {
-    // Memory that was written to already: else the first way, but not the second, would be charged
-    // for what the system does when a page is touched for the first time.
-    let mut block = room_for(SIZE)?;
-    block.resize(SIZE, 0);
-    let (messages, pieces) = ipc::bytes_channel().context("cannot make a channel")?;
-    let (memories, shared) = ipc::channel().context("cannot make a channel")?;
-    let (answer, answers) = ipc::channel().context("cannot make a channel")?;
-    peer::introduce::<Ends>(server, (messages, memories, answers))?;
-
-    let mut stdin = os_pipe::dup_stdin().context("cannot copy stdin")?;
-    stdin
-        .read_exact(&mut block)
-        .context("cannot read the pipe")?;
-    check_and_change(&mut block, &answer)?;
-    // The pipe has brought its block. From now on all it can bring is the parent's end.
-    peer::end_with_parent()?;
-
-    for place in block.chunks_mut(PIECE) {
-        place.copy_from_slice(&pieces.recv().context("cannot receive")?);
-    }
-    check_and_change(&mut block, &answer)?;
-
-    drop(block);
-    let mut memory = receive(&shared).context("cannot receive the shared memory")?;
-    // SAFETY: while we write, the parent does not touch the block: it waits for our answer.
-    check_and_change(unsafe { memory.deref_mut() }, &answer)?;
-    Ok(0)
-}
-
-fn check_and_change(block: &mut [u8], answer: &IpcSender<Answer>) -> anyhow::Result<()> {
-    send(answer, Answer::Arrived).context("cannot answer")?;
-    let sum = checksum(block);
-    block[0] = !block[0];
-    send(answer, Answer::Checked(sum)).context("cannot answer")
-}
-
-/// The hash FNV-1a, but by words of eight bytes: a byte that is changed, lost or out of place
-/// changes it.
-fn checksum(block: &[u8]) -> u64 {
-    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x100_0000_01b3;
-    let (words, rest) = block.as_chunks();
-    debug_assert!(rest.is_empty());
-    let mix = |hash: u64, word: &[u8; 8]| (hash ^ u64::from_le_bytes(*word)).wrapping_mul(PRIME);
-    words.iter().fold(OFFSET_BASIS, mix)
-}
-
-fn new_block() -> anyhow::Result<Vec<u8>> {
-    // A prime number of bytes: so no two pages of the block are alike.
-    let pattern: Vec<u8> = (0..251).collect();
-    let mut block = room_for(SIZE)?;
-    while block.len() < SIZE {
-        let rest = SIZE - block.len();
-        block.extend_from_slice(&pattern[..rest.min(pattern.len())]);
-    }
-    Ok(block)
-}
-
-fn room_for(size: usize) -> anyhow::Result<Vec<u8>> {
-    let mut room = Vec::new();
-    room.try_reserve_exact(size)
-        .with_context(|| format!("cannot get {} MiB of memory", size >> 20))?;
-    Ok(room)
 }
