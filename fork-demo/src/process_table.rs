@@ -20,6 +20,9 @@ pub fn threads(process: Pid) -> anyhow::Result<usize> {
 mod system {
     use std::{fs, io};
 
+    use anyhow::ensure;
+    use nix::unistd::getpid;
+
     use super::*;
 
     pub fn state(process: Pid) -> anyhow::Result<String> {
@@ -34,6 +37,11 @@ mod system {
     }
 
     fn field(process: Pid, name: &str) -> anyhow::Result<String> {
+        // A process id has its meaning in one namespace, and a container's /proc may show another.
+        let this = fs::read_link("/proc/self").context("cannot read /proc")?;
+        let ours = this.as_os_str() == &*getpid().to_string();
+        ensure!(ours, "/proc shows the processes of another namespace");
+
         let path = format!("/proc/{process}/status");
         let status = match fs::read_to_string(&path) {
             // No such process.
