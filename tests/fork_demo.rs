@@ -3,17 +3,11 @@
 
 mod common;
 
-use std::{collections::HashSet, os::unix::process::CommandExt, process::Command};
+use std::{collections::HashSet, os::unix::process::CommandExt};
 
 use assert_cmd::assert::Assert;
 use common::*;
-use nix::{
-    sys::{
-        resource::{Resource, setrlimit},
-        signal::{SigHandler, Signal, signal},
-    },
-    unistd::Uid,
-};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use predicates::prelude::*;
 
 const LESSONS: [&str; 3] = ["many", "copy", "orphan"];
@@ -73,39 +67,12 @@ fn each_of_many_children_is_reaped_once_and_with_its_own_exit_code() {
 }
 
 #[test]
-fn when_a_fork_is_refused_the_children_before_it_are_reaped() {
-    let mut command = demo!("many", "--children", "5");
-    // The number of processes is limited per user, but not for root. So root becomes a user who has
-    // no other process: that user's third child is the fourth process.
-    let root = Uid::effective().is_root();
-    let (limit, refused) = if root { (3, 3) } else { (1, 1) };
-    let copy = ExecutableForAll::copy_of(&command);
-    if root {
-        command = common::command(&copy.0, &["many", "--children", "5"]);
-        command.uid(54_321).gid(54_321);
-    }
-    limit_processes(&mut command, limit);
-
-    let assert = run(command)
-        .code(1)
-        .stderr(predicate::str::contains(format!(
-            "cannot fork child {refused} of 5: Resource temporarily unavailable"
-        )));
-    let out = stdout(&assert);
-    let forked = captures(&out, r"Child \d+ is forked \((\d+)\)\.");
-    let ended = captures(&out, r"Child \d+ \((\d+)\) ended with exit code \d\.");
-    assert_eq!(forked.len(), refused - 1, "{out}");
-    assert_eq!(
-        forked.iter().collect::<HashSet<_>>(),
-        ended.iter().collect(),
-        "{out}"
-    );
-}
-
-fn limit_processes(command: &mut Command, limit: u64) {
-    let set = move || Ok(setrlimit(Resource::RLIMIT_NPROC, limit, limit)?);
-    // SAFETY: the closure makes one system call and touches no memory but its own.
-    unsafe { command.pre_exec(set) };
+fn children_that_the_process_had_before_it_became_this_demo_are_not_counted() {
+    let mut command = common::command("sh", &["-c", "true & exec \"$0\" many"]);
+    command.arg(demo!().get_program());
+    run(command)
+        .success()
+        .stdout(predicate::str::contains("ended with exit code").count(3));
 }
 
 #[test]
@@ -166,20 +133,9 @@ fn a_child_that_nobody_waits_for_is_a_zombie_and_an_orphan_gets_a_new_parent() {
     }
 }
 
-#[cfg(target_os = "linux")]
 #[test]
-fn an_orphan_that_comes_to_the_demo_itself_is_waited_for() {
-    let mut command = demo!("orphan");
-    // SAFETY: the closure makes one system call. (The setting outlives the start of the demo.)
-    unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_child_subreaper(true)?)) };
-    let demo = command.spawn().expect("the demo can be started");
-    let id = demo.id().to_string();
-    let assert = Assert::new(finish(demo)).success().stderr("");
-    assert_eq!(assert_a_zombie_and_an_orphan(&stdout(&assert)), id);
-}
-
-#[test]
-fn the_parent_waits_even_when_nobody_reads() {
+fn a_reader_that_left_ends_the_demo_quietly() {
+    assert_quiet_without_reader(demo!());
     for lesson in LESSONS {
         assert_quiet_without_reader(demo!(lesson));
     }
@@ -206,5 +162,216 @@ fn help_names_every_lesson() {
     let assert = run(demo!("--help")).success();
     for lesson in LESSONS.into_iter().chain(["serve"]) {
         assert!(stdout(&assert).contains(lesson), "{lesson}");
+    }
+}
+
+/// What a test can bring about, or see, on Linux only.
+#[cfg(target_os = "linux")]
+mod on_linux {
+    use std::{
+        fs,
+        process::{Child, Command},
+        sync::atomic::{AtomicU32, Ordering},
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use nix::{
+        errno::Errno,
+        fcntl::{FcntlArg, OFlag, fcntl},
+        sys::{
+            memfd::{MFdFlags, memfd_create},
+            prctl,
+            resource::{Resource, setrlimit},
+            signal::kill,
+            wait::{WaitPidFlag, waitpid},
+        },
+        unistd::{Pid, Uid},
+    };
+
+    use super::*;
+
+    /// Limits a demo to so many children at a time, and returns how many that are.
+    fn limit_children(command: &mut Command, copy: &ExecutableForAll, children: u8) -> u8 {
+        static USERS: AtomicU32 = AtomicU32::new(0);
+        let mut allowed = 0;
+        // The number of processes is limited per user, but not for root. So root becomes a user who
+        // has no other process, and whom no other test becomes. Somebody else has other processes
+        // already, and so no child at all.
+        if Uid::effective().is_root() {
+            let user = std::process::id() * 8 + USERS.fetch_add(1, Ordering::Relaxed);
+            let user = 20_000 + user % 40_000;
+            let mut as_user = common::command(&copy.0, &[]);
+            as_user.args(command.get_args()).uid(user).gid(user);
+            *command = as_user;
+            allowed = children;
+        }
+        let processes = 1 + u64::from(allowed);
+        let limit = move || Ok(setrlimit(Resource::RLIMIT_NPROC, processes, processes)?);
+        // SAFETY: the closure makes one system call and touches no memory but its own.
+        unsafe { command.pre_exec(limit) };
+        allowed
+    }
+
+    #[test]
+    fn when_the_fork_is_refused_the_first_line_was_already_printed() {
+        let mut command = demo!();
+        let copy = ExecutableForAll::copy_of(&command);
+        limit_children(&mut command, &copy, 0);
+        run(command)
+            .code(1)
+            .stdout(
+                predicate::str::is_match(r"\AProcess \(\d+\) start\.\.\.\n\z")
+                    .expect("it is valid"),
+            )
+            .stderr(predicate::str::contains("cannot fork: Resource temp"));
+    }
+
+    #[test]
+    fn when_a_fork_is_refused_the_children_before_it_are_reaped() {
+        let mut command = demo!("many", "--children", "5");
+        let copy = ExecutableForAll::copy_of(&command);
+        let children = limit_children(&mut command, &copy, 2);
+        let refused = format!("cannot fork child {} of 5: Resource temp", children + 1);
+        let assert = run(command)
+            .code(1)
+            .stderr(predicate::str::contains(refused));
+        let out = stdout(&assert);
+        let forked = captures(&out, r"Child \d+ is forked \((\d+)\)\.");
+        let ended = captures(&out, r"Child \d+ \((\d+)\) ended with exit code \d\.");
+        assert_eq!(forked.len(), children.into(), "{out}");
+        assert_eq!(
+            forked.iter().collect::<HashSet<_>>(),
+            ended.iter().collect(),
+            "{out}"
+        );
+    }
+
+    #[test]
+    fn when_a_child_may_have_no_child_the_demo_says_so() {
+        let mut command = demo!("orphan");
+        let copy = ExecutableForAll::copy_of(&command);
+        let whose = ["a", "its"][usize::from(limit_children(&mut command, &copy, 1))];
+        let refused = format!("cannot fork {whose} child: Resource temp");
+        run(command)
+            .code(1)
+            .stderr(predicate::str::contains(refused));
+    }
+
+    #[test]
+    fn children_are_reaped_as_they_end_and_a_killed_one_is_named_with_its_signal() {
+        let (demo, children) = (0..50)
+            .find_map(|_| many_with_the_first_child_stopped())
+            .expect("one of fifty first children is still at work when the last is forked");
+        let start = Instant::now();
+        for &child in &children[1..] {
+            while state(child).is_some() {
+                let late = start.elapsed() > Duration::from_secs(10);
+                assert!(!late, "child {child} waits for child {}", children[0]);
+                thread::yield_now();
+            }
+        }
+        kill(pid(children[0]), Signal::SIGKILL).expect("it is stopped");
+        let output = finish(demo);
+        let killed = format!(
+            "Child 1 ({}) was killed by signal: 9 (SIGKILL).",
+            children[0]
+        );
+        assert_order(
+            &String::from_utf8_lossy(&output.stdout),
+            [&killed, "No child is left."],
+        );
+    }
+
+    /// A demo of three children, of which the first cannot end; and the children's ids. `None` if
+    /// it had ended before we came.
+    fn many_with_the_first_child_stopped() -> Option<(Child, Vec<u32>)> {
+        let mut demo = demo!("many").spawn().expect("the demo can be started");
+        let mut forked = read_until(&mut demo, "Child 3 is forked (");
+        forked += &read_until(&mut demo, ").");
+        let children: Vec<u32> = captures(&forked, r"Child \d is forked \((\d+)\)\.")
+            .iter()
+            .map(|child| child.parse().expect("it is an id"))
+            .collect();
+        // It fails if the child is gone.
+        let _ = kill(pid(children[0]), Signal::SIGSTOP);
+        loop {
+            match state(children[0]) {
+                Some('T') => return Some((demo, children)),
+                Some('Z') | None => break,
+                // The signal is on its way.
+                Some(_) => thread::yield_now(),
+            }
+        }
+        finish(demo);
+        None
+    }
+
+    /// The state of a process: `T` it is stopped, `Z` it is a zombie; or `None` if there is no such
+    /// process.
+    fn state(process: u32) -> Option<char> {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        let (_, state) = stat.rsplit_once(") ")?;
+        state.chars().next()
+    }
+
+    #[test]
+    fn every_child_is_waited_for_however_little_can_be_printed() {
+        adopt_orphans();
+        for lesson in LESSONS {
+            for bytes in [0, 30, 90] {
+                assert_leaves_no_child(demo!(lesson), bytes, 1);
+            }
+        }
+        // Room for no line, or for the first.
+        for bytes in [0, 30] {
+            assert_leaves_no_child(demo!(), bytes, 1);
+        }
+        // Room for one more, of the parent or of the child: the other one fails.
+        for _ in 0..10 {
+            assert_leaves_no_child(demo!(), 90, 1);
+        }
+        // Room for all.
+        for demo in [demo!(), demo!("many"), demo!("copy")] {
+            assert_leaves_no_child(demo, 1000, 0);
+        }
+    }
+
+    /// Runs a demo whose output goes to a file that may have no more than `bytes`, and asserts that
+    /// it ends with this exit code and leaves nobody behind.
+    fn assert_leaves_no_child(mut command: Command, bytes: u64, code: i32) {
+        let file = memfd_create("output", MFdFlags::empty()).expect("a file can be made");
+        // Or else the parent and the child could write to the same place at the same time.
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).expect("it is ours");
+        let limit = move || {
+            // SAFETY: no handler of ours is set.
+            unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
+            Ok(setrlimit(Resource::RLIMIT_FSIZE, bytes, bytes)?)
+        };
+        // SAFETY: the closure makes two system calls and touches no memory but its own.
+        unsafe { command.stdout(file).pre_exec(limit) };
+        let mut demo = command.spawn().expect("the demo can be started");
+        let status = demo.wait().expect("the demo can be waited for");
+        // Those that it has left, dead or alive, have come to us.
+        let group = Pid::from_raw(-pid(demo.id()).as_raw());
+        let left = waitpid(group, Some(WaitPidFlag::WNOHANG));
+        let output = finish(demo);
+        assert_eq!(left, Err(Errno::ECHILD), "{command:?}, {bytes}: {output:?}");
+        assert_eq!(
+            status.code(),
+            Some(code),
+            "{command:?}, {bytes}: {output:?}"
+        );
+    }
+
+    #[test]
+    fn an_orphan_that_comes_to_the_demo_itself_is_waited_for() {
+        let mut command = demo!("orphan");
+        // SAFETY: the closure makes one system call. (The setting outlives the start of the demo.)
+        unsafe { command.pre_exec(|| Ok(prctl::set_child_subreaper(true)?)) };
+        let demo = command.spawn().expect("the demo can be started");
+        let id = demo.id().to_string();
+        let assert = Assert::new(finish(demo)).success().stderr("");
+        assert_eq!(assert_a_zombie_and_an_orphan(&stdout(&assert)), id);
     }
 }
