@@ -366,12 +366,18 @@ mod on_linux {
 
     #[test]
     fn an_orphan_that_comes_to_the_demo_itself_is_waited_for() {
-        let mut command = demo!("orphan");
-        // SAFETY: the closure makes one system call. (The setting outlives the start of the demo.)
-        unsafe { command.pre_exec(|| Ok(prctl::set_child_subreaper(true)?)) };
-        let demo = command.spawn().expect("the demo can be started");
-        let id = demo.id().to_string();
-        let assert = Assert::new(finish(demo)).success().stderr("");
+        adopt_orphans();
+        let demo = || {
+            let mut command = demo!("orphan");
+            // SAFETY: the closure makes one system call. (The setting outlives the start of the
+            // demo.)
+            unsafe { command.pre_exec(|| Ok(prctl::set_child_subreaper(true)?)) };
+            command
+        };
+        let running = demo().spawn().expect("the demo can be started");
+        let id = running.id().to_string();
+        let assert = Assert::new(finish(running)).success().stderr("");
         assert_eq!(assert_a_zombie_and_an_orphan(&stdout(&assert)), id);
+        assert_leaves_no_child(demo(), 1000, 0);
     }
 }
