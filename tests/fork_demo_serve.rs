@@ -182,12 +182,14 @@ impl Server {
     /// Asserts that the server, while it waits for a child and has nothing to do, does nothing.
     #[track_caller]
     fn assert_waits_without_working(&self) {
-        let before = self.processor_time();
+        let (start, before) = (Instant::now(), self.processor_time());
         let slow = self.ask(b"GET /slow?ms=300 HTTP/1.1\r\n\r\n");
         // If the server may have no other child, this client waits too.
         let newcomer = self.ask(b"GET / HTTP/1.1\r\n\r\n");
         child_in(&answer_to(slow), self.id);
         let used = self.processor_time() - before;
+        let waited = start.elapsed();
+        assert!(waited >= Duration::from_millis(300), "only {waited:?}");
         child_in(&answer_to(newcomer), self.id);
         assert!(
             used < Duration::from_millis(75),
