@@ -11,6 +11,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
+    os::unix::process::CommandExt,
     process::{Child, ChildStdout, Command},
     sync::{
         Mutex,
@@ -23,7 +24,7 @@ use std::{
 use common::*;
 use nix::{
     errno::Errno,
-    sys::signal::{Signal, kill, killpg},
+    sys::signal::{SigSet, Signal, kill, killpg},
 };
 use predicates::prelude::*;
 
@@ -542,6 +543,19 @@ fn a_server_without_requests_ends_at_once() {
     }
 }
 
+#[test]
+fn a_server_that_is_started_with_its_signals_blocked_gets_them_all_the_same() {
+    let mut command = demo!("serve", "--port", "0", "--max-children", "1");
+    let block = || Ok(SigSet::all().thread_block()?);
+    // SAFETY: the closure makes one system call and touches no memory but its own.
+    unsafe { command.pre_exec(block) };
+    let server = Server::run(command);
+    // The second has to wait until the first child is reaped.
+    server.assert_serves();
+    server.assert_serves();
+    server.end();
+}
+
 /// Has a server and all its children told to end, in the middle of two requests.
 #[track_caller]
 fn assert_the_running_requests_are_answered(signal: Signal) {
@@ -661,12 +675,19 @@ fn a_log_that_is_never_read_ends_at_a_whole_line() {
     kill(pid(server.id), Signal::SIGTERM).expect("it runs");
     server.wait();
     let lines = server.log.rest();
-    let logged = captures(&lines.join("\n"), r"GET /\?x{230} 200 (\d+)");
-    assert_eq!(logged.len(), lines.len(), "{lines:?}");
+    let all = lines.join("\n");
+    let logged = captures(&all, r"GET /\?x{230} 200 (\d+)");
+    let lost = captures(&all, r"(\d+) lines are lost: they were too many to keep");
+    assert_eq!(logged.len() + lost.len(), lines.len(), "{lines:?}");
     let logged = HashSet::from_iter(logged);
     assert!(children.is_superset(&logged));
     // A quarter of a megabyte is kept, beside what the pipe holds.
     assert!((1000..1600).contains(&logged.len()), "{}", logged.len());
+    let lost: usize = lost
+        .iter()
+        .filter_map(|lost| lost.parse::<usize>().ok())
+        .sum();
+    assert_eq!(logged.len() + lost, children.len());
 }
 
 #[test]
@@ -688,7 +709,7 @@ fn wrong_arguments_are_refused_with_what_is_allowed() {
 /// What a test can bring about on Linux only.
 #[cfg(target_os = "linux")]
 mod on_linux {
-    use std::{os::unix::process::CommandExt, ptr};
+    use std::ptr;
 
     use nix::{
         libc,

@@ -2,12 +2,13 @@
 //!
 //! A write to a pipe waits while nobody reads it, and so does one to a terminal after Ctrl-S. The
 //! parent may not wait for that: so lines are kept until the reader has room for them, and when too
-//! many are kept, new ones are lost. And a reader that leaves (`serve | head -1`, to learn the
-//! address) ends the log, but not the server.
+//! many are kept, new ones are lost, and counted. And a reader that leaves (`serve | head -1`, to
+//! learn the address) ends the log, but not the server.
 
 use std::{
     fmt,
     io::{self, Write},
+    mem,
 };
 
 use nix::{errno::Errno, libc::PIPE_BUF, unistd};
@@ -20,6 +21,7 @@ const LIMIT: usize = 256 * 1024;
 pub struct Log {
     /// Whole lines that are not yet written.
     kept: Vec<u8>,
+    /// How many lines came after those, and were not kept.
     lost: u64,
     reader_left: bool,
 }
@@ -57,6 +59,13 @@ impl Log {
         match unistd::write(io::stdout(), lines) {
             Ok(written) => {
                 self.kept.drain(..written);
+                let room = self.kept.len() <= LIMIT;
+                if room && self.lost > 0 {
+                    let lost = mem::take(&mut self.lost);
+                    self.line(format_args!(
+                        "{lost} lines are lost: they were too many to keep"
+                    ));
+                }
             }
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(error) => {

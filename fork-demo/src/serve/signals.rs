@@ -13,7 +13,10 @@ use std::{
     },
 };
 
-use nix::libc::{SIGCHLD, SIGINT, SIGTERM};
+use nix::{
+    libc::{SIGCHLD, SIGINT, SIGTERM},
+    sys::signal::{SigSet, Signal},
+};
 use signal_hook::{flag, low_level::pipe};
 
 pub struct Signals {
@@ -34,6 +37,8 @@ impl Signals {
         for signal in [SIGCHLD, SIGINT, SIGTERM] {
             pipe::register(signal, waker.try_clone()?)?;
         }
+        // Whoever started us may have had them blocked, and then so have we.
+        SigSet::from_iter([Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM]).thread_unblock()?;
         Ok(Self { woken, end })
     }
 
