@@ -19,6 +19,8 @@ mod sharing;
 mod switch;
 mod throughput;
 mod transfer;
+#[cfg(not(unix))]
+mod without_fork;
 
 /// One claim of the notes, and how it is tried.
 pub struct Experiment {

@@ -1,7 +1,7 @@
 //! The laboratory: what every experiment needs.
 //!
-//! In reading order: [`role`] starts this program again as something else, [`trial`] makes of that a
-//! fresh process for one measurement, [`statistics`] makes an interval of many measurements, and
+//! In reading order: [`role`] starts this program again as something else, [`trial`] makes of that
+//! a fresh process for one measurement, [`statistics`] makes an interval of many measurements, and
 //! [`verdict`] a verdict of that. [`machine`] looks at what there is, [`interrupt`] ends it all.
 
 use std::time::{Duration, Instant};
@@ -15,6 +15,9 @@ pub mod interrupt;
 #[cfg(unix)]
 pub mod limits;
 pub mod machine;
+#[cfg(unix)]
+pub mod mapping;
+pub mod memory;
 pub mod role;
 pub mod statistics;
 pub mod trial;
@@ -112,13 +115,13 @@ impl Lab {
     /// samples for an interval.
     ///
     /// Returns the samples of each variant, in the variants' order.
-    pub fn alternate<V>(
+    pub fn alternate<V, S>(
         &self,
         budget: Duration,
         variants: &[V],
-        mut measure: impl FnMut(&V) -> anyhow::Result<f64>,
-    ) -> anyhow::Result<Vec<Vec<f64>>> {
-        let mut samples = vec![Vec::new(); variants.len()];
+        mut measure: impl FnMut(&V) -> anyhow::Result<S>,
+    ) -> anyhow::Result<Vec<Vec<S>>> {
+        let mut samples: Vec<Vec<S>> = variants.iter().map(|_| Vec::new()).collect();
         let begin = Instant::now();
         for round in 1..=self.mode.most_rounds() {
             for (variant, samples) in variants.iter().zip(&mut samples) {

@@ -7,24 +7,20 @@
 
 use std::time::Instant;
 
-use anyhow::ensure;
-
 use super::{
     Experiment,
-    create::{Way, the_true_program},
+    create::way::{Way, the_true_program},
 };
 use crate::{
     lab::{
-        Lab, Mode, machine,
+        Lab, Mode,
         verdict::{self, Judgement, Verdict},
     },
-    report::{
-        Finding,
-        figure::{Figure, Unit, amount},
-    },
+    report::{Finding, figure::Figure},
 };
 
 mod parent;
+mod room;
 mod shown;
 
 use parent::{Costs, PARENT, Pages, Parent};
@@ -55,16 +51,14 @@ impl Case {
 fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
     let begin = Instant::now();
     let mut finding = Finding::default();
-    let mut cases = cases(lab, &mut finding.left_out)?;
-    let places: Vec<usize> = (0..cases.len()).collect();
+    let parents = room::those_that_fit(parents(lab.mode, &mut finding), lab, &mut finding)?;
     let budget = lab.budget.saturating_sub(begin.elapsed());
-    lab.alternate(budget, &places, |&place| {
-        let case = &mut cases[place];
-        let costs = PARENT.run(&case.parent)?;
-        case.costs.push(costs);
-        // All of them are kept in the case.
-        Ok(costs.thread)
-    })?;
+    let costs = lab.alternate(budget, &parents, |parent| PARENT.run(parent))?;
+    let cases: Vec<Case> = parents
+        .into_iter()
+        .zip(costs)
+        .map(|(parent, costs)| Case { parent, costs })
+        .collect();
     finding.tables.push(shown::table(&cases));
     finding.plots.push(shown::plot(&cases));
     let (headline, judgement) = judge(&cases);
@@ -72,9 +66,9 @@ fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
     Ok((finding, judgement))
 }
 
-/// The parents that fit into this machine. Each has been tried.
-fn cases(lab: &Lab, left_out: &mut Vec<String>) -> anyhow::Result<Vec<Case>> {
-    let (sizes, others): (&[u64], _) = match lab.mode {
+/// From one that has nothing to large ones, each with small pages and with huge ones.
+fn parents(mode: Mode, finding: &mut Finding) -> Vec<Parent> {
+    let (sizes, others): (&[u64], _) = match mode {
         Mode::Quick => (
             &[0, 8, 32],
             Some("64 MiB and 256 MiB: --quick has no time for them"),
@@ -82,67 +76,30 @@ fn cases(lab: &Lab, left_out: &mut Vec<String>) -> anyhow::Result<Vec<Case>> {
         Mode::Default => (&[0, 64, 256], Some("1 GiB and 4 GiB: only with --full")),
         Mode::Full => (&[0, 64, 256, 1024, 4096], None),
     };
-    left_out.extend(others.map(str::to_owned));
+    finding.left_out.extend(others.map(str::to_owned));
     if cfg!(not(unix)) {
-        left_out.push("fork: it exists on Unix only".to_owned());
+        finding.leave_out("fork: it exists on Unix only");
     }
-    if cfg!(not(target_os = "linux")) {
-        let tells = "huge pages, and the size of the page tables: they are for Linux alone to choose and to tell";
-        left_out.push(tells.to_owned());
+    let mut all_pages = vec![Pages::Small];
+    if cfg!(target_os = "linux") {
+        all_pages.push(Pages::Huge);
+    } else {
+        finding.leave_out("huge pages, and the size of the page tables: only Linux has them");
     }
-    let spawn = match the_true_program() {
-        Some(_) if cfg!(unix) => Way::SpawnTrue,
-        _ => Way::SpawnSelf,
-    };
-    let mut cases = Vec::new();
-    for size in sizes {
-        for pages in [Pages::Small, Pages::Huge] {
-            let parent = Parent {
-                memory: size * MIB,
+    let spawn = the_true_program().map_or(Way::SpawnSelf, |_| Way::SpawnTrue);
+    let mut parents = Vec::new();
+    for memory in sizes.iter().map(|size| size * MIB) {
+        for &pages in &all_pages {
+            parents.push(Parent {
+                memory,
                 pages,
                 spawn,
-            };
-            if pages == Pages::Huge && (*size == 0 || cfg!(not(target_os = "linux"))) {
-                continue;
-            }
-            lab.go_on()?;
-            let tried = try_out(parent);
-            // It failed if we are interrupted; then there is no use in going on.
-            lab.go_on()?;
-            match tried {
-                Ok(()) => cases.push(Case {
-                    parent,
-                    costs: Vec::new(),
-                }),
-                Err(error) => left_out.push(format!("{}: {error:#}", parent.name())),
-            }
+            });
         }
     }
-    Ok(cases)
-}
-
-/// # Errors
-/// The cause why this parent is left out.
-fn try_out(parent: Parent) -> anyhow::Result<()> {
-    let (_, available) = machine::memory();
-    fits(parent.memory, available)?;
-    let huge = PARENT.run(&parent)?.huge;
-    ensure!(
-        parent.pages == Pages::Small || huge >= parent.memory as f64 / 2.0,
-        "the system has put {} of it in huge pages",
-        amount(huge, Unit::Bytes)
-    );
-    Ok(())
-}
-
-/// Half of what is free is for others, who may want it while we measure.
-fn fits(memory: u64, available: u64) -> anyhow::Result<()> {
-    ensure!(
-        memory <= available / 2,
-        "only {} is available, and no more than half of it is for us",
-        amount(available as f64, Unit::Bytes)
-    );
-    Ok(())
+    // Without memory, all pages are alike.
+    parents.retain(|parent| parent.memory > 0 || parent.pages == Pages::Small);
+    parents
 }
 
 /// The headline, and the verdict: on the parent without memory, and on the largest one with each
@@ -228,12 +185,5 @@ mod tests {
         let cases = [case(0, Pages::Small, None), case(64, Pages::Small, None)];
         assert_eq!(judge(&cases).1.verdict, Verdict::NotMeasured);
         assert_eq!(judge(&[]).1.verdict, Verdict::NotMeasured);
-    }
-
-    #[test]
-    fn half_of_the_available_memory_is_left_alone() {
-        assert!(fits(256 * MIB, 512 * MIB).is_ok());
-        let error = fits(257 * MIB, 512 * MIB).expect_err("it is too much");
-        assert!(error.to_string().starts_with("only 512 MiB is available"));
     }
 }

@@ -3,32 +3,20 @@
 //! Each worker counts its part of the same primes, and stays until all are done. One more does
 //! nothing but sleep for a millisecond, again and again, and tells how late it was woken.
 
-#[cfg(unix)]
-mod crowd;
+use super::Experiment;
+
 #[cfg(unix)]
 mod growth;
-#[cfg(unix)]
-pub mod memory;
 
-use super::Experiment;
+#[cfg(not(unix))]
+use super::without_fork::{ROLES, run};
+#[cfg(unix)]
+use growth::{ROLES, run};
 
 pub const EXPERIMENT: Experiment = Experiment {
     name: "scale",
     claim: "With thousands of processes the operating system can't cope.",
     share: 13,
     run,
-    #[cfg(unix)]
-    roles: &[&growth::SCALE],
-    #[cfg(not(unix))]
-    roles: &[],
+    roles: ROLES,
 };
-
-#[cfg(unix)]
-use growth::run;
-
-#[cfg(not(unix))]
-fn run(
-    _: &crate::lab::Lab,
-) -> anyhow::Result<(crate::report::Finding, crate::lab::verdict::Judgement)> {
-    anyhow::bail!("its workers are forked, and fork exists on Unix only")
-}

@@ -11,17 +11,15 @@ use super::Experiment;
 use crate::{
     lab::{
         Lab, Mode,
-        statistics::Interval,
         trial::Trial,
         verdict::{self, Judgement, Verdict},
     },
     master_worker::{Crew, WORKER},
-    report::{
-        Axis, Finding, Line, Plot, Point, Table,
-        figure::{Figure, Unit},
-    },
+    report::{Finding, figure::Figure},
     work::{Kind, Size},
 };
+
+mod shown;
 
 pub const EXPERIMENT: Experiment = Experiment {
     name: "throughput",
@@ -51,8 +49,8 @@ fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
             ensure!(total == kind.total(size), "{crew} miscounted: {total}");
             Ok(seconds)
         })?;
-        finding.tables.push(table(kind, &crews, &samples));
-        finding.plots.push(plot(kind, &crews, &samples));
+        finding.tables.push(shown::table(kind, &crews, &samples));
+        finding.plots.push(shown::plot(kind, &crews, &samples));
 
         let of = |wanted| {
             crews
@@ -100,47 +98,6 @@ static WORK: Trial<(Crew, Kind, Size), (f64, u32)> = Trial {
         Ok((start.elapsed().as_secs_f64(), total))
     },
 };
-
-fn table(kind: Kind, crews: &[Crew], samples: &[Vec<f64>]) -> Table {
-    let title = format!("The {} job:", kind.name());
-    let mut table = Table::new(&title, ["workers are", "workers", "time", "speed-up"]);
-    for (crew, times) in crews.iter().zip(samples) {
-        table.rows.push(vec![
-            crew.to_string().into(),
-            crew.workers().to_string().into(),
-            Figure::seconds(times).into(),
-            Figure::times(&samples[0], times).into(),
-        ]);
-    }
-    table
-}
-
-fn plot(kind: Kind, crews: &[Crew], samples: &[Vec<f64>]) -> Plot {
-    let line = |model: &str| Line {
-        name: model.to_owned(),
-        points: crews
-            .iter()
-            .zip(samples)
-            .filter(|(crew, _)| crew.model() == model)
-            .map(|(crew, times)| Point {
-                x: crew.workers() as f64,
-                y: Interval::of_ratio(&samples[0], times),
-            })
-            .collect(),
-    };
-    let most = crews.iter().map(|crew| crew.workers()).max().unwrap_or(1) as f64;
-    let ideal = Line::reference("ideal", [(1.0, 1.0), (most, most)]);
-    Plot {
-        title: format!("Speed-up against serial work: the {} job", kind.name()),
-        x: Axis::linear("workers", Unit::Count),
-        y: Axis::linear("speed-up", Unit::Times),
-        lines: ["threads", "processes", "hybrid"]
-            .map(line)
-            .into_iter()
-            .chain([ideal])
-            .collect(),
-    }
-}
 
 fn headline(compared: &[(Kind, Figure)]) -> String {
     let figures = compared

@@ -5,14 +5,11 @@
 //! looks at each mark. So all of it has arrived; but no more is read of it than that, for what is
 //! done with a message is another matter.
 
-use serde::{Deserialize, Serialize};
-
 use super::Experiment;
 use crate::{
     lab::{
         Lab, Mode,
         statistics::median,
-        trial::Trial,
         verdict::{self, Judgement, Verdict},
     },
     report::{
@@ -27,8 +24,10 @@ mod processes;
 mod shared;
 mod shown;
 mod threads;
+mod way;
 
 use message::Batch;
+use way::{TRANSFER, Way};
 
 pub const EXPERIMENT: Experiment = Experiment {
     name: "transfer",
@@ -41,91 +40,38 @@ pub const EXPERIMENT: Experiment = Experiment {
 /// "Far faster": processes take at least so many times as long.
 const FAR: f64 = 2.0;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Way {
-    Moved,
-    Copied,
-    SharedMemory,
-    Pipe,
-    IpcChannel,
-}
-
-impl Way {
-    const ALL: [Self; 5] = [
-        Self::Moved,
-        Self::Copied,
-        Self::SharedMemory,
-        Self::Pipe,
-        Self::IpcChannel,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Moved => "threads: channel, moved",
-            Self::Copied => "threads: channel, copied",
-            Self::SharedMemory => "processes: shared memory",
-            Self::Pipe => "processes: pipe",
-            Self::IpcChannel => "processes: ipc-channel",
-        }
-    }
-
-    fn is_of_processes(self) -> bool {
-        !matches!(self, Self::Moved | Self::Copied)
-    }
-}
-
-/// The time per message, in seconds, for each batch.
-static TRANSFER: Trial<(Way, Vec<Batch>), Vec<f64>> = Trial {
-    name: "transfer",
-    body: |(way, batches)| match way {
-        Way::Moved => threads::transfer(threads::Cargo::Moved, &batches),
-        Way::Copied => threads::transfer(threads::Cargo::Copied, &batches),
-        #[cfg(unix)]
-        Way::SharedMemory => shared::transfer(&batches),
-        #[cfg(not(unix))]
-        Way::SharedMemory => anyhow::bail!("this needs fork, which exists on Unix only"),
-        Way::Pipe => processes::by_pipe(&batches),
-        Way::IpcChannel => processes::by_ipc_channel(&batches),
-    },
-};
-
-/// One way's times per message: for each batch, those of all rounds.
+/// One way's times per message: in each round, one for each batch.
 struct Times {
     way: Way,
-    batches: Vec<Vec<f64>>,
+    rounds: Vec<Vec<f64>>,
+}
+
+impl Times {
+    /// Those of one batch, by its place.
+    fn of(&self, batch: usize) -> Vec<f64> {
+        self.rounds.iter().map(|round| round[batch]).collect()
+    }
 }
 
 fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
     let mut finding = Finding::default();
     let batches = batches(lab.mode);
     if lab.mode == Mode::Quick {
-        finding
-            .left_out
-            .push("16 MiB: --quick has no time for it".to_owned());
+        finding.leave_out("16 MiB: --quick has no time for it");
     }
     let mut ways = Way::ALL.to_vec();
     if cfg!(not(unix)) {
         ways.retain(|&way| way != Way::SharedMemory);
-        finding
-            .left_out
-            .push("shared memory: it needs fork here, which exists on Unix only".to_owned());
+        finding.leave_out("shared memory: it needs fork here, which exists on Unix only");
     }
-    let mut times: Vec<Times> = ways
-        .iter()
-        .map(|&way| Times {
-            way,
-            batches: vec![Vec::new(); batches.len()],
-        })
-        .collect();
-    let places: Vec<usize> = (0..ways.len()).collect();
-    lab.alternate(lab.budget, &places, |&place| {
-        let measured = TRANSFER.run(&(ways[place], batches.clone()))?;
-        for (samples, time) in times[place].batches.iter_mut().zip(&measured) {
-            samples.push(*time);
-        }
-        // All of them are kept in `times`.
-        Ok(measured[0])
+    let rounds = lab.alternate(lab.budget, &ways, |&way| {
+        TRANSFER.run(&(way, batches.clone()))
     })?;
+    let times: Vec<Times> = ways
+        .into_iter()
+        .zip(rounds)
+        .map(|(way, rounds)| Times { way, rounds })
+        .collect();
     finding.tables.push(shown::table(&batches, &times));
     finding.plots.push(shown::plot(&batches, &times));
     let (headline, judgement) = judge(&batches, &times);
@@ -151,7 +97,8 @@ fn batches(mode: Mode) -> Vec<Batch> {
 
 /// By the largest messages: with small ones, to wake the other takes longer than the data.
 fn judge(batches: &[Batch], times: &[Times]) -> (String, Judgement) {
-    let largest = |times: &Times| (times.way, times.batches.last().cloned().unwrap_or_default());
+    let last = batches.len().saturating_sub(1);
+    let largest = |times: &Times| (times.way, times.of(last));
     let of = |way| times.iter().map(largest).find(|it| it.0 == way);
     let processes = times
         .iter()
@@ -191,7 +138,7 @@ mod tests {
         let batches = [64, 512].map(|size| Batch { size, messages: 2 });
         let times = |way, small, large| Times {
             way,
-            batches: vec![vec![small; 9], vec![large; 9]],
+            rounds: vec![vec![small, large]; 9],
         };
         let verdict = |shared| {
             let times = [

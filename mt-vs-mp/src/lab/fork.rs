@@ -13,8 +13,8 @@ use nix::{
 /// Forks a child that runs `body` and ends, by exit code 1 if that fails or panics.
 ///
 /// # Safety
-/// No other thread may exist in this process: what it has half done, a held lock perhaps, would stay
-/// half done in the child for ever. A trial has one thread until it starts another.
+/// No other thread may exist in this process: what it has half done, a held lock perhaps, would
+/// stay half done in the child for ever. A trial has one thread until it starts another.
 pub unsafe fn child(body: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Pid> {
     // SAFETY: as for this function.
     match unsafe { fork() }.context("cannot fork")? {

@@ -1,7 +1,10 @@
 //! A report of a run that never was, for the tests: all that a report can hold, and text that would
 //! break a page that does not escape it.
 
-use super::{Axis, Cell, Entry, Figure, Finding, Line, Plot, Point, Report, Table, Unit};
+use super::{
+    Axis, Cell, Entry, Finding, Line, Plot, Report, Table,
+    figure::{Figure, Unit},
+};
 use crate::lab::{
     Mode,
     machine::Machine,
@@ -127,13 +130,7 @@ fn matrix() -> Table {
 }
 
 fn line(name: &str, points: &[(f64, f64)]) -> Line {
-    Line {
-        name: name.to_owned(),
-        points: points
-            .iter()
-            .map(|&(x, y)| Point { x, y: interval(y) })
-            .collect(),
-    }
+    Line::new(name, points.iter().map(|&(x, y)| (x, interval(y))))
 }
 
 fn linear() -> Plot {
@@ -150,14 +147,10 @@ fn linear() -> Plot {
 }
 
 fn logarithmic() -> Plot {
-    let logarithmic = |label, unit| Axis {
-        logarithmic: true,
-        ..Axis::linear(label, unit)
-    };
     Plot {
         title: "Rate against size".to_owned(),
-        x: logarithmic("size", Unit::Bytes),
-        y: logarithmic("rate", Unit::BytesPerSecond),
+        x: Axis::logarithmic("size", Unit::Bytes),
+        y: Axis::logarithmic("rate", Unit::BytesPerSecond),
         lines: vec![line(
             "pipe",
             &[

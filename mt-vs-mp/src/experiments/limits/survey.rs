@@ -2,11 +2,11 @@
 
 use anyhow::Context;
 
-use super::refusal::{REFUSAL, Refusal, Way};
 use crate::{
     lab::{
         Lab,
         limits::{self, Limit},
+        role::Role,
         verdict::{self, Judgement},
     },
     report::{
@@ -15,13 +15,19 @@ use crate::{
     },
 };
 
+mod refusal;
+
+use refusal::{REFUSAL, Refusal, Way};
+
+pub const ROLES: &[&dyn Role] = &[&REFUSAL];
+
 /// About what the kernel needs for a process beside the memory that it maps, in bytes: its stack of
 /// 16 KiB, and its notes.
 const KERNEL: u64 = 20 << 10;
 
 pub fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
     let mut finding = Finding::default();
-    let (what, refusal) = prove(lab, &mut finding.left_out)?;
+    let (what, refusal) = prove(lab, &mut finding)?;
 
     let mut limits = limits::of_processes();
     if let Some(each) = refusal.memory.map(|memory| memory + KERNEL) {
@@ -30,8 +36,7 @@ pub fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
         let name = format!("memory: {has} available, {each_has} for a process that does nothing");
         limits.push(Limit::new(name, Some(free / each), 0));
     } else {
-        let left_out = "memory: the system does not say what a process takes";
-        finding.left_out.push(left_out.to_owned());
+        finding.leave_out("memory: the system does not say what a process takes");
     }
     finding.tables = vec![survey(&limits), proof(what, &refusal)];
 
@@ -58,7 +63,7 @@ pub fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
 }
 
 /// By the limit on processes if it can be made to bind, otherwise by another that binds everyone.
-fn prove(lab: &Lab, left_out: &mut Vec<String>) -> anyhow::Result<(&'static str, Refusal)> {
+fn prove(lab: &Lab, finding: &mut Finding) -> anyhow::Result<(&'static str, Refusal)> {
     let (way, what) = match limits::exempt() {
         false => (Way::Ourselves, "RLIMIT_NPROC"),
         true => (Way::AnotherUser, "RLIMIT_NPROC, for an ordinary user,"),
@@ -66,7 +71,7 @@ fn prove(lab: &Lab, left_out: &mut Vec<String>) -> anyhow::Result<(&'static str,
     lab.go_on()?;
     match REFUSAL.run(&way) {
         Ok(refusal) => return Ok((what, refusal)),
-        Err(error) => left_out.push(format!("the proof by {what} {error:#}")),
+        Err(error) => finding.leave_out(format!("the proof by {what} {error:#}")),
     }
     lab.go_on()?;
     let refusal = REFUSAL.run(&Way::Pipes).context("nor by RLIMIT_NOFILE")?;

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     lab::statistics::Interval,
     report::{
-        Axis, Cell, Line, Plot, Point, Table,
+        Axis, Cell, Line, Plot, Table,
         figure::{Figure, Unit},
     },
 };
@@ -24,7 +24,7 @@ pub fn table(cases: &[Case]) -> Table {
     for case in cases {
         let cell = |figure: fn(&Costs) -> Option<f64>, unit| match case.samples(figure) {
             Some(samples) => Cell::from(Figure::new(Interval::of(&samples), unit)),
-            None => "not known".into(),
+            None => "-".into(),
         };
         table.rows.push(vec![
             case.parent.name().into(),
@@ -38,20 +38,14 @@ pub fn table(cases: &[Case]) -> Table {
 }
 
 pub fn plot(cases: &[Case]) -> Plot {
-    let line = |name: &str, pages, cost: fn(&Costs) -> Option<f64>| Line {
-        name: name.to_owned(),
-        points: cases
-            .iter()
-            // Without memory, all pages are alike.
-            .filter(|case| case.parent.pages == pages || case.parent.memory == 0)
-            .filter_map(|case| {
-                let samples = case.samples(cost)?;
-                Some(Point {
-                    x: case.parent.memory as f64,
-                    y: Interval::of(&samples),
-                })
-            })
-            .collect(),
+    let line = |name, pages, cost: fn(&Costs) -> Option<f64>| {
+        // Without memory, all pages are alike.
+        let alike = |case: &&Case| case.parent.pages == pages || case.parent.memory == 0;
+        let point = |case: &Case| {
+            let samples = case.samples(cost)?;
+            Some((case.parent.memory as f64, Interval::of(&samples)))
+        };
+        Line::new(name, cases.iter().filter(alike).filter_map(point))
     };
     let mut lines = vec![
         line("thread", Pages::Small, |costs| Some(costs.thread)),

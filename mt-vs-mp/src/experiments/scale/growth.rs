@@ -1,34 +1,35 @@
 //! The same work by one worker, by ten, by a hundred, by a thousand.
 
 use anyhow::ensure;
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
-use super::crowd::{self, Crowd, Model, Seen};
 use crate::{
     lab::{
         Lab, Mode,
-        limits::{self, Limit},
-        statistics::Interval,
+        role::Role,
         trial::Trial,
         verdict::{self, Judgement, Verdict},
     },
-    report::{
-        Axis, Cell, Finding, Line, Plot, Point, Table,
-        figure::{Figure, Unit},
-    },
+    report::{Finding, figure::Figure},
 };
+
+mod crowd;
+mod member;
+mod room;
+mod shown;
+mod signs;
+
+use crowd::{Crowd, Model, Seen};
+
+pub const ROLES: &[&dyn Role] = &[&SCALE];
 
 /// From so many on they are "thousands".
 const MANY: usize = 1000;
 
-/// "It can't cope": the same work takes at least so many times as long as by a worker per core. That
-/// leaves room for waking so many, for each of whom there is no more than a trifle to do.
+/// "It can't cope": the same work takes at least so many times as long as by a worker per core.
+/// That leaves room for waking so many, for each of whom there is no more than a trifle to do.
 const OVERWHELMED: f64 = 5.0;
 
-/// More than a worker that does so little takes of memory, in bytes.
-const EACH: u64 = 256 << 10;
-
-pub static SCALE: Trial<Crowd, Seen> = Trial {
+static SCALE: Trial<Crowd, Seen> = Trial {
     name: "scale",
     body: crowd::try_out,
 };
@@ -47,204 +48,52 @@ impl Case {
 
 pub fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
     let mut finding = Finding::default();
-    let crowds = those_that_fit(lab, &mut finding.left_out)?;
-    let mut cases: Vec<Case> = crowds
-        .iter()
-        .map(|&crowd| Case {
-            crowd,
-            seen: Vec::new(),
-        })
-        .collect();
+    let crowds = room::those_that_fit(crowds(lab, &mut finding), lab, &mut finding)?;
     let mut primes = None;
-    lab.alternate(lab.budget, &crowds, |crowd| {
+    let seen = lab.alternate(lab.budget, &crowds, |crowd| {
         let seen = SCALE.run(crowd)?;
         let expected = *primes.get_or_insert(seen.primes);
         ensure!(seen.primes == expected, "{crowd:?} miscounted: {seen:?}");
-        let case = cases.iter_mut().find(|case| case.crowd == *crowd);
-        case.expect("it is one of them").seen.push(seen);
-        Ok(seen.work)
+        Ok(seen)
     })?;
+    let cases: Vec<Case> = crowds
+        .into_iter()
+        .zip(seen)
+        .map(|(crowd, seen)| Case { crowd, seen })
+        .collect();
 
-    finding.tables = vec![times(&cases, lab.workers), burden(&cases)];
-    finding.plots = vec![
-        plot(
-            &cases,
-            "The same work, from the first worker's start to the last one's end",
-            Unit::Seconds,
-            |seen| Some(seen.total),
-        ),
-        plot(
-            &cases,
-            "Memory that each worker has for itself",
-            Unit::Bytes,
-            |seen| seen.memory,
-        ),
-        plot(
-            &cases,
-            "How late one that waits is woken, at worst",
-            Unit::Seconds,
-            |seen| Some(seen.late.1),
-        ),
-    ];
-    if cases
-        .iter()
-        .flat_map(|case| &case.seen)
-        .any(|seen| seen.memory.is_none())
-    {
-        let left_out = "memory for each worker: it needs Linux's /proc/PID/smaps_rollup";
-        finding.left_out.push(left_out.to_owned());
+    finding.tables = shown::tables(&cases, lab.workers);
+    finding.plots = shown::plots(&cases);
+    let mut seen = cases.iter().flat_map(|case| &case.seen);
+    if seen.any(|seen| seen.memory.is_none()) {
+        finding.leave_out("memory for each worker: it needs Linux's /proc/PID/smaps_rollup");
     }
     let (headline, judgement) = judge(&cases, lab.workers);
     finding.headline = headline;
     Ok((finding, judgement))
 }
 
-/// The crowds that can be started without harm; of the others it is told why not.
-fn those_that_fit(lab: &Lab, left_out: &mut Vec<String>) -> anyhow::Result<Vec<Crowd>> {
+/// From one worker to thousands, and among them one for each core.
+fn crowds(lab: &Lab, finding: &mut Finding) -> Vec<Crowd> {
     let (mut sizes, numbers) = match lab.mode {
         Mode::Quick => (vec![1, 10, 100], 200_000),
         Mode::Default => (vec![1, 10, 100, 1000], 800_000),
         Mode::Full => (vec![1, 10, 100, 1000, 4000, 8000], 800_000),
     };
     if lab.mode == Mode::Quick {
-        left_out.push("1000 workers: --quick has no time for them".to_owned());
+        finding.leave_out("1000 workers: --quick has no time for them");
     }
     sizes.push(lab.workers);
     sizes.sort_unstable();
     sizes.dedup();
-    let mut crowds = Vec::new();
-    for workers in sizes {
-        for model in [Model::Processes, Model::Threads] {
-            lab.go_on()?;
-            let crowd = Crowd {
-                model,
-                workers,
-                numbers,
-            };
-            // Whoever is refused some, however few, says so. This also warms up.
-            let tried = room_for(crowd, lab).and_then(|()| SCALE.run(&crowd).map(drop));
-            match tried {
-                Ok(()) => crowds.push(crowd),
-                Err(error) => left_out.push(format!("{workers} {}: {error:#}", model.name())),
-            }
-        }
-    }
-    Ok(crowds)
-}
-
-/// # Errors
-/// When a crowd would take more than half of what a limit leaves: others need some too.
-fn room_for(crowd: Crowd, lab: &Lab) -> anyhow::Result<()> {
-    let mut limits = limits::of_processes();
-    let memory = lab.machine.memory_available;
-    limits.push(Limit::new("memory", Some(memory / EACH), 0));
-    let (space, _) = getrlimit(Resource::RLIMIT_AS)?;
-    if crowd.model == Model::Threads && space != RLIM_INFINITY {
-        // The room for a thread's stack, whether it is used or not.
-        limits.push(Limit::new(
-            "RLIMIT_AS (ulimit -v)",
-            Some(space / (2 << 20)),
-            0,
-        ));
-    }
-    if let Some((limit, room)) = limits::first(&limits) {
-        // The workers, the one that waits, and their master.
-        let wanted = crowd.workers as u64 + 2;
-        ensure!(
-            wanted <= room / 2,
-            "{} leaves room for {room} only",
-            limit.name
-        );
-    }
-    Ok(())
-}
-
-fn times(cases: &[Case], cores: usize) -> Table {
-    let mut table = Table::new(
-        "The same work by more and more workers:",
-        [
-            "workers are",
-            "workers",
-            "to start them",
-            "the work",
-            "times one per core",
-        ],
-    );
-    for case in cases {
-        let work = case.samples(|seen| seen.work);
-        let few =
-            yardstick(cases, case.crowd.model, cores).map(|few| few.samples(|seen| seen.work));
-        table.rows.push(vec![
-            case.crowd.model.name().into(),
-            case.crowd.workers.to_string().into(),
-            Figure::seconds(&case.samples(|seen| seen.start)).into(),
-            Figure::seconds(&work).into(),
-            few.map_or(Cell::from("-"), |few| Figure::times(&work, &few).into()),
-        ]);
-    }
-    table
-}
-
-fn burden(cases: &[Case]) -> Table {
-    let mut table = Table::new(
-        "What each of them takes (private memory and page tables, without the kernel's stack), and how \
-         late one more, which only sleeps for 1 ms at a time, is woken meanwhile:",
-        [
-            "workers are",
-            "workers",
-            "memory each",
-            "late",
-            "late at worst",
-        ],
-    );
-    for case in cases {
-        let memory: Vec<f64> = case.seen.iter().filter_map(|seen| seen.memory).collect();
-        table.rows.push(vec![
-            case.crowd.model.name().into(),
-            case.crowd.workers.to_string().into(),
-            match memory.is_empty() {
-                true => "-".into(),
-                false => Figure::new(Interval::of(&memory), Unit::Bytes).into(),
-            },
-            Figure::seconds(&case.samples(|seen| seen.late.0)).into(),
-            Figure::seconds(&case.samples(|seen| seen.late.1)).into(),
-        ]);
-    }
-    table
-}
-
-fn plot(cases: &[Case], title: &str, unit: Unit, of: impl Fn(&Seen) -> Option<f64>) -> Plot {
-    let line = |model: Model| Line {
-        name: model.name().to_owned(),
-        points: cases
-            .iter()
-            .filter(|case| case.crowd.model == model)
-            .filter_map(|case| {
-                let samples: Option<Vec<f64>> = case.seen.iter().map(&of).collect();
-                Some(Point {
-                    x: case.crowd.workers as f64,
-                    y: Interval::of(&samples?),
-                })
-            })
-            .collect(),
+    let both = |workers| {
+        [Model::Processes, Model::Threads].map(|model| Crowd {
+            model,
+            workers,
+            numbers,
+        })
     };
-    let axis = |label, unit| Axis {
-        logarithmic: true,
-        ..Axis::linear(label, unit)
-    };
-    Plot {
-        title: title.to_owned(),
-        x: axis("workers", Unit::Count),
-        y: axis(
-            if unit == Unit::Bytes {
-                "memory"
-            } else {
-                "time"
-            },
-            unit,
-        ),
-        lines: [Model::Processes, Model::Threads].map(line).into(),
-    }
+    sizes.into_iter().flat_map(both).collect()
 }
 
 /// The crowd of a worker per core.

@@ -4,21 +4,21 @@
 //! byte in another that its room is free again.
 
 use std::{
-    ffi::c_void,
     io::{self, PipeReader, PipeWriter, Read, Write},
     num::NonZeroUsize,
-    ptr::NonNull,
     slice,
 };
 
 use anyhow::Context;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use super::message::{Batch, Sender, check, largest, mark, receive_all, send_all, under_way};
-use crate::lab::fork;
+use crate::lab::{fork, mapping::Mapping};
 
 pub fn transfer(batches: &[Batch]) -> anyhow::Result<Vec<f64>> {
-    let memory = Shared::new(batches)?;
+    let sizes = batches.iter().map(|batch| batch.size);
+    let most = sizes.map(|size| size * under_way(size)).max();
+    let most = most.and_then(NonZeroUsize::new);
+    let memory = Rooms(Mapping::shared(most.context("there are no messages")?)?);
     let (arrivals, announce) = io::pipe().context("cannot make a pipe")?;
     let (freed, free) = io::pipe().context("cannot make a pipe")?;
     let mut senders = Some((announce, freed));
@@ -50,7 +50,7 @@ pub fn transfer(batches: &[Batch]) -> anyhow::Result<Vec<f64>> {
 
 fn receive(
     batches: &[Batch],
-    memory: &Shared,
+    memory: &Rooms,
     mut arrivals: impl Read,
     mut free: impl Write,
 ) -> anyhow::Result<()> {
@@ -67,7 +67,7 @@ fn receive(
 }
 
 struct InShared<'a> {
-    memory: &'a Shared,
+    memory: &'a Rooms,
     /// The message that is copied.
     own: Vec<u8>,
     under_way: usize,
@@ -107,25 +107,10 @@ impl Sender for InShared<'_> {
     }
 }
 
-/// Memory that this process and those that it forks have in common.
-struct Shared {
-    start: NonNull<c_void>,
-    size: NonZeroUsize,
-}
+/// The memory, cut into rooms for messages of the size under way.
+struct Rooms(Mapping);
 
-impl Shared {
-    fn new(batches: &[Batch]) -> anyhow::Result<Self> {
-        let sizes = batches.iter().map(|batch| batch.size);
-        let most = sizes.map(|size| size * under_way(size)).max();
-        let size = most.and_then(NonZeroUsize::new);
-        let size = size.context("there are no messages")?;
-        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: the system chooses a place where nothing is.
-        let start = unsafe { mmap_anonymous(None, size, protection, MapFlags::MAP_SHARED) }
-            .context("cannot get shared memory")?;
-        Ok(Self { start, size })
-    }
-
+impl Rooms {
     /// The room of a message.
     ///
     /// # Safety
@@ -136,16 +121,9 @@ impl Shared {
     )]
     unsafe fn room(&self, number: usize, size: usize) -> &mut [u8] {
         let start = number % under_way(size) * size;
-        assert!(start + size <= self.size.get(), "the message is too large");
+        assert!(start + size <= self.0.size.get(), "it is too large");
         // SAFETY: it lies within the memory, which began as zeros and stays mapped as long as
         // `self` does; and the caller sees to it that nobody else uses it.
-        unsafe { slice::from_raw_parts_mut(self.start.cast::<u8>().add(start).as_ptr(), size) }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // SAFETY: it was mapped at this size, and no room outlives `self`.
-        let _ = unsafe { munmap(self.start, self.size.get()) };
+        unsafe { slice::from_raw_parts_mut(self.0.start::<u8>().add(start).as_ptr(), size) }
     }
 }

@@ -4,7 +4,7 @@ use super::{Times, message::Batch};
 use crate::{
     lab::statistics::Interval,
     report::{
-        Axis, Line, Plot, Point, Table,
+        Axis, Line, Plot, Table,
         figure::{Figure, Unit, amount},
     },
 };
@@ -26,12 +26,12 @@ pub fn table(batches: &[Batch], times: &[Times]) -> Table {
     );
     for (place, batch) in batches.iter().enumerate() {
         for times in times {
-            let samples = &times.batches[place];
+            let samples = times.of(place);
             table.rows.push(vec![
                 amount(batch.size as f64, Unit::Bytes).into(),
                 times.way.name().into(),
-                Figure::seconds(samples).into(),
-                Figure::new(rates(batch.size, samples), Unit::BytesPerSecond).into(),
+                Figure::seconds(&samples).into(),
+                Figure::new(rates(batch.size, &samples), Unit::BytesPerSecond).into(),
             ]);
         }
     }
@@ -39,16 +39,11 @@ pub fn table(batches: &[Batch], times: &[Times]) -> Table {
 }
 
 pub fn plot(batches: &[Batch], times: &[Times]) -> Plot {
-    let line = |times: &Times| Line {
-        name: times.way.name().to_owned(),
-        points: batches
-            .iter()
-            .zip(&times.batches)
-            .map(|(batch, samples)| Point {
-                x: batch.size as f64,
-                y: rates(batch.size, samples),
-            })
-            .collect(),
+    let line = |times: &Times| {
+        let point = |(place, batch): (usize, &Batch)| {
+            (batch.size as f64, rates(batch.size, &times.of(place)))
+        };
+        Line::new(times.way.name(), batches.iter().enumerate().map(point))
     };
     Plot {
         title: "How fast data gets from one to the other".to_owned(),

@@ -1,25 +1,20 @@
 //! A crowd: any number of workers that share one piece of work, and one more that only waits.
-//!
-//! All of them, threads or processes, run the same functions, and are told when to begin and when to
-//! leave by the end of a pipe: that wakes as many as there are, and comes also when the master is
-//! killed. No worker needs a descriptor of its own in the master.
 
 use std::{
-    io::{self, PipeReader, PipeWriter, Read, Write},
-    os::fd::AsFd,
+    fmt,
+    io::{PipeReader, PipeWriter, Read},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::Context;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
-use super::memory;
-use crate::{
-    lab::{fork, statistics::median},
-    work::count_primes,
+use super::{
+    member::member,
+    signs::{Ends, Master, pipes},
 };
+use crate::lab::{fork, memory, statistics::median};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Model {
@@ -44,6 +39,12 @@ impl Model {
     }
 }
 
+impl fmt::Display for Crowd {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} {}", self.workers, self.model.name())
+    }
+}
+
 /// How a crowd did.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Seen {
@@ -58,53 +59,6 @@ pub struct Seen {
     /// How late the waiting one was woken: at the median, and at worst, in seconds.
     pub late: (f64, f64),
     pub primes: u32,
-}
-
-impl Crowd {
-    /// Worker `k` counts in every so-manieth piece: the first numbers are quicker to look at than
-    /// the last.
-    fn work(self, k: usize) -> u32 {
-        const PIECE: u32 = 10;
-        let (k, workers) = (k as u32, self.workers as u32);
-        (k * PIECE..self.numbers)
-            .step_by((workers * PIECE) as usize)
-            .map(|start| count_primes(start..self.numbers.min(start + PIECE)))
-            .sum()
-    }
-}
-
-/// The ends that the master keeps. Dropping `begin` and `leave` gives these signs.
-struct Master {
-    begin: PipeWriter,
-    leave: PipeWriter,
-    results: PipeReader,
-    lateness: PipeReader,
-}
-
-/// The ends that every worker holds.
-struct Ends {
-    begin: PipeReader,
-    leave: PipeReader,
-    lateness: PipeWriter,
-}
-
-fn pipes() -> io::Result<(Master, Ends, PipeWriter)> {
-    let (begin, give_begin) = io::pipe()?;
-    let (leave, give_leave) = io::pipe()?;
-    let (results, give_result) = io::pipe()?;
-    let (lateness, give_lateness) = io::pipe()?;
-    let master = Master {
-        begin: give_begin,
-        leave: give_leave,
-        results,
-        lateness,
-    };
-    let ends = Ends {
-        begin,
-        leave,
-        lateness: give_lateness,
-    };
-    Ok((master, ends, give_result))
 }
 
 /// The trial.
@@ -226,38 +180,4 @@ fn add_up(results: &mut PipeReader, count: usize) -> anyhow::Result<u32> {
         sum += u32::from_ne_bytes(result);
     }
     Ok(sum)
-}
-
-/// One of a crowd; the last is the one that waits. It says that it is there by a zero.
-fn member(crowd: Crowd, k: usize, ends: &Ends, mut results: impl Write) -> anyhow::Result<()> {
-    results.write_all(&0_u32.to_ne_bytes())?;
-    await_end(&ends.begin)?;
-    if k == crowd.workers {
-        drop(results);
-        return wait_and_see(ends);
-    }
-    results.write_all(&crowd.work(k).to_ne_bytes())?;
-    drop(results);
-    await_end(&ends.leave)
-}
-
-/// Nobody ever writes to these pipes.
-fn await_end(mut sign: &PipeReader) -> anyhow::Result<()> {
-    sign.read_to_end(&mut Vec::new())?;
-    Ok(())
-}
-
-/// Sleeps for a millisecond, again and again, and notes how late it is woken.
-fn wait_and_see(ends: &Ends) -> anyhow::Result<()> {
-    const NAP: Duration = Duration::from_millis(1);
-    let mut late = Vec::new();
-    let mut fds = [PollFd::new(ends.leave.as_fd(), PollFlags::POLLIN)];
-    while late.is_empty() || poll(&mut fds, PollTimeout::ZERO)? == 0 {
-        let start = Instant::now();
-        thread::sleep(NAP);
-        late.push(start.elapsed().saturating_sub(NAP).as_secs_f64());
-    }
-    let worst = late.iter().copied().fold(0.0, f64::max);
-    let figures = [median(late), worst].map(f64::to_ne_bytes);
-    Ok((&ends.lateness).write_all(figures.as_flattened())?)
 }

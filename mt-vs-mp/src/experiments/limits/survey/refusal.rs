@@ -9,9 +9,8 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::super::scale::memory;
 use crate::lab::{
-    fork, limits,
+    fork, limits, memory,
     trial::{self, Trial},
 };
 
