@@ -56,7 +56,7 @@ impl Pair {
 
 fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
     let mut finding = Finding::default();
-    let places = pin::places(&mut finding);
+    let places = pin::places(&mut finding.left_out);
     let variants: Vec<(Place, Pair)> = places
         .iter()
         .flat_map(|&place| Pair::ALL.map(|pair| (place, pair)))

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::Finding;
-
 /// Where the two are to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
@@ -42,11 +40,11 @@ impl Place {
 }
 
 /// The places that there are on this machine.
-pub fn places(finding: &mut Finding) -> Vec<Place> {
+pub fn places(left_out: &mut Vec<String>) -> Vec<Place> {
     let cores = cores();
     match cores[..] {
-        [] => finding.leave_out("pinned to cores: only Linux lets a program choose"),
-        [_] => finding.leave_out("on two cores: this process may use only one"),
+        [] => left_out.push("pinned to cores: only Linux lets a program choose".to_owned()),
+        [_] => left_out.push("on two cores: this process may use only one".to_owned()),
         _ => {}
     }
     of(&cores)
