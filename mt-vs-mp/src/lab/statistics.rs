@@ -36,15 +36,14 @@ impl Interval {
         })
     }
 
-    /// Of how many times the median of `these` is the median of `those`.
+    /// Of how many times `those` makes `these`, round by round.
     ///
-    /// Both were measured in the same rounds, so whole rounds are drawn: if the machine was slow in
-    /// one of them, it was so for both, and the ratio does not suffer.
+    /// If the machine was slow in one round, it was so for both, and their ratio does not suffer.
+    /// The ratio of the two medians would: on a machine that is now busy and now idle, the one
+    /// median may fall among the busy rounds, and the other among the idle ones.
     pub fn of_ratio(these: &[f64], those: &[f64]) -> Self {
-        bootstrap(these.len().min(those.len()), |drawn| {
-            median(drawn.iter().map(|&round| these[round]))
-                / median(drawn.iter().map(|&round| those[round]))
-        })
+        let rounds = these.iter().zip(those);
+        Self::of(&rounds.map(|(this, that)| this / that).collect::<Vec<_>>())
     }
 }
 
@@ -128,6 +127,15 @@ mod tests {
         let these = those.map(|time| time * 2.0);
         let ratio = Interval::of_ratio(&these, &those);
         assert_eq!((ratio.median, ratio.low, ratio.high), (2.0, 2.0, 2.0));
+    }
+
+    #[test]
+    fn a_machine_that_is_now_busy_and_now_idle_does_not_disturb_a_ratio() {
+        // The one median falls among the idle rounds, and the other among the busy ones.
+        let those = [1.0, 1.0, 1.0, 1.0, 5.0, 5.0, 5.0];
+        let these = [1.1, 1.1, 1.1, 5.5, 5.5, 5.5, 5.5];
+        let ratio = Interval::of_ratio(&these, &those);
+        assert!((1.05..1.15).contains(&ratio.median), "{ratio:?}");
     }
 
     #[test]
