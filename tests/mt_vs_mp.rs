@@ -117,13 +117,38 @@ fn every_figure_comes_with_its_unit_its_interval_and_its_samples() {
         .expect("rows");
     assert!(rows.len() >= 2, "{rows:?}");
     for row in rows {
-        let figure = &row[1]["figure"];
+        let figure = &row[2]["figure"];
         assert_eq!(figure["unit"], "seconds");
         assert!(figure["samples"].as_u64() >= Some(6), "{figure}");
         let [low, median, high] =
             ["low", "median", "high"].map(|key| figure[key].as_f64().expect("it is a number"));
         assert!(0.0 < low && low <= median && median <= high, "{figure}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_same_is_created_on_one_core_and_on_any() {
+    let (_, report) = run_quickly(&["create"], &[]);
+    let created = |place| {
+        let rows = first_cells(&report["experiments"][0], 2).into_iter();
+        let here = rows
+            .filter(|row| row[0] == place)
+            .map(|row| row[1].to_owned());
+        here.collect::<Vec<_>>()
+    };
+    let ways = created("one core");
+    assert_eq!(
+        ways,
+        [
+            "thread",
+            "thread of Rust's std",
+            "fork",
+            "spawn of `true`",
+            "spawn of this program"
+        ]
+    );
+    assert_eq!(created("any core"), ways);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`role`] starts this program again as something else, [`trial`] makes of that
 //! a fresh process for one measurement, [`statistics`] makes an interval of many measurements, and
-//! [`verdict`] a verdict of that. [`machine`] looks at what there is, [`interrupt`] ends it all.
+//! [`verdict`] a verdict of that. [`machine`] looks at what there is, [`pin`] chooses
+//! a core, [`interrupt`] ends it all.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ pub mod machine;
 #[cfg(unix)]
 pub mod mapping;
 pub mod memory;
+pub mod pin;
 pub mod role;
 pub mod statistics;
 pub mod trial;

@@ -3,106 +3,106 @@
 //! Each of them does nothing, so that only its making and its end are timed. The process that makes
 //! them is as small as a process of this program can be; what a large one pays for its forks is
 //! another experiment.
-
-use anyhow::Context;
+//!
+//! The system may put what is new on the core of whoever makes it, or on another one, which may be
+//! asleep and has to be woken. That can double the figure, and is decided anew each time. So all of
+//! it is done twice: pinned to one core, where there is nothing to decide, and unpinned.
 
 use super::Experiment;
 use crate::{
     lab::{
         Lab,
+        pin::{self, Place},
         statistics::median,
         trial::Trial,
-        verdict::{self, Judgement},
+        verdict::Judgement,
     },
     report::{Finding, Table, figure::Figure},
 };
 
+mod compared;
 pub mod way;
 
+use compared::Compared;
 use way::{NOTHING, Way, the_true_program};
 
 pub const EXPERIMENT: Experiment = Experiment {
     name: "create",
     claim: "Creating a process is expensive, but with fork it will do.",
-    share: 6,
+    share: 8,
     run,
     roles: &[&CREATE, &NOTHING],
 };
 
-/// "Expensive": at least so many times as much as a thread.
-const EXPENSIVE: f64 = 3.0;
-
 fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
     let mut finding = Finding::default();
+    let ways = ways(&mut finding.left_out);
+    let places = places(&mut finding.left_out);
+    let variants: Vec<(Place, Way)> = places
+        .iter()
+        .flat_map(|&place| ways.iter().map(move |&way| (place, way)))
+        .collect();
+    let samples = lab.alternate(lab.budget, &variants, |variant| CREATE.run(variant))?;
+
+    let mut table = Table::new(
+        "One after the other, each doing nothing:",
+        [
+            "all on",
+            "what",
+            "from its start to its joined end",
+            "times a thread",
+        ],
+    );
+    let mut compared = Vec::new();
+    for (&place, samples) in places.iter().zip(samples.chunks(ways.len())) {
+        for (way, samples_of_way) in ways.iter().zip(samples) {
+            table.rows.push(vec![
+                place.name().into(),
+                way.name().into(),
+                Figure::seconds(samples_of_way).into(),
+                Figure::times(samples_of_way, &samples[0]).into(),
+            ]);
+        }
+        compared.push(Compared::of(place, &ways, samples)?);
+    }
+    table.bars = Some(2);
+    finding.tables.push(table);
+    finding.headline = compared::headline(&compared);
+    Ok((finding, compared::judge(&compared)))
+}
+
+/// What there is to create here, first of all a thread.
+fn ways(left_out: &mut Vec<String>) -> Vec<Way> {
     let mut ways = vec![Way::Thread];
     if cfg!(unix) {
         ways.extend([Way::StdThread, Way::Fork]);
     } else {
-        finding
-            .left_out
-            .push("fork: it exists on Unix only".to_owned());
+        left_out.push("fork: it exists on Unix only".to_owned());
     }
     match the_true_program() {
         Some(_) => ways.push(Way::SpawnTrue),
-        None => finding
-            .left_out
-            .push("spawn of `true`: there is no such program".to_owned()),
+        None => left_out.push("spawn of `true`: there is no such program".to_owned()),
     }
     ways.push(Way::SpawnSelf);
+    ways
+}
 
-    let samples = lab.alternate(lab.budget, &ways, |way| CREATE.run(way))?;
-    let mut table = Table::new(
-        "One after the other, each doing nothing:",
-        ["what", "from its start to its joined end", "times a thread"],
-    );
-    for (way, samples_of_way) in ways.iter().zip(&samples) {
-        table.rows.push(vec![
-            way.name().into(),
-            Figure::seconds(samples_of_way).into(),
-            Figure::times(samples_of_way, &samples[0]).into(),
-        ]);
+/// One core where a program can choose it, and wherever the system likes.
+fn places(left_out: &mut Vec<String>) -> Vec<Place> {
+    let mut places = pin::places(&mut Vec::new());
+    places.retain(|place| !matches!(place, Place::Two(..)));
+    if places == [Place::Free] {
+        left_out.push("pinned to one core: only Linux lets a program choose".to_owned());
     }
-    table.bars = Some(1);
-    finding.tables.push(table);
-
-    let of = |way| {
-        ways.iter()
-            .position(|&w| w == way)
-            .map(|place| &samples[place])
-    };
-    let thread = &samples[0];
-    let spawn = of(Way::SpawnTrue)
-        .or(of(Way::SpawnSelf))
-        .context("one of them was measured")?;
-    let dear = Figure::times(spawn, thread);
-    finding.headline = format!("spawn / thread = {}", dear);
-    let expensive = verdict::at_least(dear.interval, EXPENSIVE);
-    let judgement = match of(Way::Fork) {
-        None => Judgement::new(
-            expensive,
-            format!(
-                "a process costs {} as much as a thread; there is no fork here",
-                dear
-            ),
-        ),
-        Some(fork) => {
-            let cheap = Figure::times(fork, spawn);
-            Judgement::new(
-                verdict::all([expensive, verdict::at_most(cheap.interval, 1.0)]),
-                format!(
-                    "a spawned process costs {} as much as a thread; a forked one {} as much as a spawned one",
-                    dear, cheap
-                ),
-            )
-        }
-    };
-    Ok((finding, judgement))
+    places
 }
 
 /// The median time of one creation, in seconds.
-static CREATE: Trial<Way, f64> = Trial {
+static CREATE: Trial<(Place, Way), f64> = Trial {
     name: "create",
-    body: |way| {
+    body: |(place, way)| {
+        // What it creates inherits the core.
+        place.pin_first()?;
         let mut times = Vec::with_capacity(way.calls());
         for _ in 0..way.calls() / 10 {
             way.time()?;

@@ -11,15 +11,14 @@ use super::Experiment;
 use crate::{
     lab::{
         Lab, Mode,
+        pin::{self, Place},
         verdict::{self, Judgement},
     },
     report::{Finding, Table, figure::Figure},
 };
 
-mod pin;
 mod rally;
 
-use pin::Place;
 use rally::{PARTNER, RALLY};
 
 pub const EXPERIMENT: Experiment = Experiment {

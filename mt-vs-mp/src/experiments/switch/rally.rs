@@ -10,13 +10,15 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use super::{Pair, pin::Place};
+use super::Pair;
 use crate::lab::{
+    pin::Place,
     role::{self, Peer},
+    statistics::median,
     trial::Trial,
 };
 
-/// The mean time of a round trip, in seconds. The first of the two is the trial itself.
+/// The time of a round trip, in seconds. The first of the two is the trial itself.
 pub static RALLY: Trial<(Place, Pair, u32), f64> = Trial {
     name: "switch",
     body: |(place, pair, round_trips)| match pair {
@@ -93,16 +95,20 @@ fn by_channel(place: Place, round_trips: u32) -> anyhow::Result<f64> {
 
 const BYTE: u8 = b'o';
 
-/// Times the round trips, after some that are not timed: the partner has to begin first.
+/// The mean of each of ten stretches, and of these the median: a stretch in which another program
+/// had the core does not decide. Before them comes one that is not timed: the partner has to begin.
 fn serve(round_trips: u32, mut one: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
-    for _ in 0..round_trips / 10 {
-        one()?;
-    }
-    let start = Instant::now();
-    for _ in 0..round_trips {
-        one()?;
-    }
-    Ok(start.elapsed().as_secs_f64() / f64::from(round_trips))
+    let each = round_trips / 10;
+    let mut stretch = || {
+        let start = Instant::now();
+        for _ in 0..each {
+            one()?;
+        }
+        Ok(start.elapsed().as_secs_f64() / f64::from(each))
+    };
+    stretch()?;
+    let times: anyhow::Result<Vec<f64>> = (0..10).map(|_| stretch()).collect();
+    Ok(median(times?))
 }
 
 fn serve_by_pipe(to: &mut impl Write, from: &mut impl Read) -> anyhow::Result<()> {

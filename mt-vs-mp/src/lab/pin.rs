@@ -1,8 +1,8 @@
-//! On which cores the two are.
+//! On which cores a measurement runs.
 
 use serde::{Deserialize, Serialize};
 
-/// Where the two are to be.
+/// Where the two who are measured are to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// Both pinned to this core.
