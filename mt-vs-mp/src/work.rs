@@ -13,7 +13,7 @@ pub enum Kind {
     /// It computes and does nothing else: no memory to speak of, no system calls. Primes are
     /// counted.
     Computing,
-    /// The same in tasks so small that handing them over takes as long as doing them.
+    /// The same in tasks so small that handing them over takes longer than doing them.
     Chatty,
     /// It waits, as for a disk or for somebody else's answer: 2 ms for each task.
     Waiting,
@@ -44,7 +44,7 @@ impl Kind {
     pub fn tasks(self, size: Size) -> impl Iterator<Item = Task> + Send {
         let (whole, small, task) = match self {
             Self::Computing => (2_000_000, 300_000, 5_000),
-            Self::Chatty => (300_000, 100_000, 200),
+            Self::Chatty => (100_000, 30_000, 50),
             Self::Waiting => (24, 8, 1),
         };
         let end = if size == Size::Whole { whole } else { small };
@@ -69,8 +69,9 @@ impl Kind {
     pub fn total(self, size: Size) -> u32 {
         match (self, size) {
             (Self::Computing, Size::Whole) => 148_933,
-            (Self::Computing, Size::Small) | (Self::Chatty, Size::Whole) => 25_997,
-            (Self::Chatty, Size::Small) => 9_592,
+            (Self::Computing, Size::Small) => 25_997,
+            (Self::Chatty, Size::Whole) => 9_592,
+            (Self::Chatty, Size::Small) => 3_245,
             (Self::Waiting, Size::Whole) => 24,
             (Self::Waiting, Size::Small) => 8,
         }

@@ -25,7 +25,7 @@ use team::{Model, OTHERS, Seen};
 pub const EXPERIMENT: Experiment = Experiment {
     name: "crash",
     claim: "A crashed process leaves the others alone; a crashed thread takes its process with it.",
-    share: 4,
+    share: 2,
     run,
     roles: &[&CRASH, &team::WORKER],
 };

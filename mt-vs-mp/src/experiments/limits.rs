@@ -13,7 +13,7 @@ use survey::{ROLES, run};
 pub const EXPERIMENT: Experiment = Experiment {
     name: "limits",
     claim: "The number of processes is limited.",
-    share: 6,
+    share: 1,
     run,
     roles: ROLES,
 };

@@ -13,7 +13,7 @@ use survivors::{ROLES, run};
 pub const EXPERIMENT: Experiment = Experiment {
     name: "master",
     claim: "If the master dies, all die.",
-    share: 2,
+    share: 1,
     run,
     roles: ROLES,
 };

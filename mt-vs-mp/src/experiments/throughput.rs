@@ -24,7 +24,7 @@ mod shown;
 pub const EXPERIMENT: Experiment = Experiment {
     name: "throughput",
     claim: "Threads are usually a bit faster than processes, but not by much.",
-    share: 34,
+    share: 40,
     run,
     roles: &[&WORK, &WORKER],
 };

@@ -25,9 +25,12 @@ pub const ROLES: &[&dyn Role] = &[&SCALE];
 /// From so many on they are "thousands".
 const MANY: usize = 1000;
 
-/// "It can't cope": the same work takes at least so many times as long as by a worker per core.
-/// That leaves room for waking so many, for each of whom there is no more than a trifle to do.
-const OVERWHELMED: f64 = 5.0;
+/// "It can't cope": each process costs a core at least so many seconds more than its share of the
+/// work. About so long a process works before it is another's turn (Linux: 0.7 ms on one core, 2.8
+/// ms on eight), so a core that loses as much again does something else half of its time.
+///
+/// How many times as long the work takes would not tell: that depends on how much of it there is.
+const OVERWHELMED: f64 = 1e-3;
 
 static SCALE: Trial<Crowd, Seen> = Trial {
     name: "scale",
@@ -118,16 +121,19 @@ fn judge(cases: &[Case], cores: usize) -> (String, Judgement) {
     let workers = most.crowd.workers;
     let work = |case: &Case| case.samples(|seen| seen.work);
     let times = Figure::times(&work(most), &work(few));
-    let headline = format!("the work of {cores} processes by {workers}: {times} the time");
+    let rounds = most.seen.iter().zip(&few.seen);
+    let lost = rounds.map(|(most, few)| (most.work - few.work) * cores as f64 / workers as f64);
+    let lost = Figure::seconds(&lost.collect::<Vec<_>>());
+    let headline = format!("{workers} processes, not {cores}: {lost} lost for each");
     let start = Figure::seconds(&most.samples(|seen| seen.start));
     let verdict = if workers < MANY {
         Verdict::Unclear
     } else {
-        verdict::at_least(times.interval, OVERWHELMED)
+        verdict::at_least(lost.interval, OVERWHELMED)
     };
     let mut reason = format!(
         "once they were started, which took {start}, {workers} processes did the same work in \
-         {times} the time of {cores}"
+         {times} the time of {cores}: for each of them a core lost {lost}"
     );
     if workers < MANY {
         reason += "; thousands were not tried";
