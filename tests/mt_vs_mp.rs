@@ -528,10 +528,19 @@ fn crowds_of_processes_and_of_threads_do_the_same_work() {
         let both = |workers| [("processes", workers), ("threads", workers)];
         assert_eq!(crowds, ["1", "3", "10", "100"].map(both).concat());
     }
+    for row in rows(&report, 0) {
+        // To start them, and the work, took some time.
+        assert!(median(&row[2]) > 0.0 && median(&row[3]) > 0.0, "{row}");
+    }
     for row in rows(&report, 1) {
         assert!(median(&row[2]) >= 4096.0, "not even a page: {row}");
         assert!(median(&row[3]) <= median(&row[4]), "{row}");
     }
+    let [.., by_processes, by_threads] = &rows(&report, 1)[..] else {
+        panic!("there are crowds of both");
+    };
+    // A process has page tables of its own, and a copy of each page that it wrote to.
+    assert!(median(&by_threads[2]) < median(&by_processes[2]));
     let experiment = &report["experiments"][0];
     // A hundred are no thousands.
     assert_eq!(experiment["verdict"], "unclear");
@@ -646,4 +655,31 @@ fn the_page_shows_what_the_json_file_holds() {
     let bars = page.matches("class=\"bar\"").count();
     let table = &report["experiments"][0]["tables"][0];
     assert_eq!(bars, table["rows"].as_array().expect("rows").len());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn each_is_pinned_to_the_core_that_it_is_told() {
+    // No machine has this one: whoever is to be pinned there says so.
+    const NONE: usize = 9999;
+    let cores = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0));
+    let cores = cores.expect("the cores of this test can be seen");
+    let core = (0..1024).find(|&core| cores.is_set(core) == Ok(true));
+    let core = core.expect("this test runs on one");
+    let refused = |trial, parameter: String| {
+        let output = demo!("--role", trial, &parameter).output();
+        let output = output.expect("the trial can be started");
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&said).contains("cannot pin to core 9999")
+    };
+    for pair in ["Threads", "Processes", "ByChannel"] {
+        let on = |first, second| {
+            let place = format!("{{\"Two\":[{first},{second}]}}");
+            refused("switch", format!("[{place},\"{pair}\",10]"))
+        };
+        assert!(on(NONE, core) && on(core, NONE), "{pair}");
+        assert!(!on(core, core), "{pair}");
+    }
+    let on = |core| refused("create", format!("[{{\"One\":{core}}},\"Thread\"]"));
+    assert!(on(NONE) && !on(core));
 }

@@ -152,3 +152,47 @@ impl Lab {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In which order variants are measured, each of them at once.
+    fn rounds(mode: Mode, budget: Duration) -> String {
+        let lab = Lab::new(mode, 1, Machine::look_at());
+        let mut order = String::new();
+        let measured = lab.alternate(budget, &["A", "B"], |&variant| {
+            order += variant;
+            Ok(variant)
+        });
+        let samples = measured.expect("nothing goes wrong");
+        for (variant, samples) in ["A", "B"].iter().zip(&samples) {
+            assert_eq!(samples.len(), order.matches(variant).count());
+            assert!(samples.iter().all(|sample| sample == variant));
+        }
+        order
+    }
+
+    #[test]
+    fn what_is_compared_takes_turns() {
+        assert_eq!(rounds(Mode::Quick, Duration::MAX / 2), "AB".repeat(10));
+    }
+
+    #[test]
+    fn without_time_there_are_as_many_rounds_as_an_interval_needs() {
+        assert_eq!(rounds(Mode::Full, Duration::ZERO), "AB".repeat(FEWEST));
+    }
+
+    #[test]
+    fn the_first_failure_ends_it() {
+        let lab = Lab::new(Mode::Quick, 1, Machine::look_at());
+        let mut measured = 0;
+        let result = lab.alternate(Duration::MAX / 2, &[1, 2, 3], |&variant| {
+            measured += 1;
+            anyhow::ensure!(variant != 2, "no");
+            Ok(0.0)
+        });
+        assert!(result.is_err());
+        assert_eq!(measured, 2);
+    }
+}

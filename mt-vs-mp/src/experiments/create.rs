@@ -36,8 +36,8 @@ pub const EXPERIMENT: Experiment = Experiment {
 
 fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
     let mut finding = Finding::default();
-    let ways = ways(&mut finding.left_out);
-    let places = places(&mut finding.left_out);
+    let ways = ways(&mut finding);
+    let places = places(&mut finding);
     let variants: Vec<(Place, Way)> = places
         .iter()
         .flat_map(|&place| ways.iter().map(move |&way| (place, way)))
@@ -72,27 +72,27 @@ fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
 }
 
 /// What there is to create here, first of all a thread.
-fn ways(left_out: &mut Vec<String>) -> Vec<Way> {
+fn ways(finding: &mut Finding) -> Vec<Way> {
     let mut ways = vec![Way::Thread];
     if cfg!(unix) {
         ways.extend([Way::StdThread, Way::Fork]);
     } else {
-        left_out.push("fork: it exists on Unix only".to_owned());
+        finding.leave_out("fork: it exists on Unix only");
     }
     match the_true_program() {
         Some(_) => ways.push(Way::SpawnTrue),
-        None => left_out.push("spawn of `true`: there is no such program".to_owned()),
+        None => finding.leave_out("spawn of `true`: there is no such program"),
     }
     ways.push(Way::SpawnSelf);
     ways
 }
 
 /// One core where a program can choose it, and wherever the system likes.
-fn places(left_out: &mut Vec<String>) -> Vec<Place> {
+fn places(finding: &mut Finding) -> Vec<Place> {
     let mut places = pin::places(&mut Vec::new());
     places.retain(|place| !matches!(place, Place::Two(..)));
     if places == [Place::Free] {
-        left_out.push("pinned to one core: only Linux lets a program choose".to_owned());
+        finding.leave_out("pinned to one core: only Linux lets a program choose");
     }
     places
 }

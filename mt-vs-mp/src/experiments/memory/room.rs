@@ -37,8 +37,9 @@ fn try_out(parent: Parent) -> anyhow::Result<()> {
     let (_, available) = machine::memory();
     fits(parent.memory, available)?;
     let huge = PARENT.run(&parent)?.huge;
+    let mostly = huge > parent.memory as f64 / 2.0;
     ensure!(
-        parent.pages == Pages::Small || huge >= parent.memory as f64 / 2.0,
+        mostly == (parent.pages == Pages::Huge),
         "the system has put {} of it in huge pages",
         amount(huge, Unit::Bytes)
     );

@@ -10,6 +10,7 @@ use crate::{
         verdict::{self, Judgement, Verdict},
     },
     report::{Finding, figure::Figure},
+    work::count_primes,
 };
 
 mod crowd;
@@ -52,11 +53,10 @@ impl Case {
 pub fn run(lab: &Lab) -> anyhow::Result<(Finding, Judgement)> {
     let mut finding = Finding::default();
     let crowds = room::those_that_fit(crowds(lab, &mut finding), lab, &mut finding)?;
-    let mut primes = None;
+    let primes = crowds.first().map(|crowd| count_primes(0..crowd.numbers));
     let seen = lab.alternate(lab.budget, &crowds, |crowd| {
         let seen = SCALE.run(crowd)?;
-        let expected = *primes.get_or_insert(seen.primes);
-        ensure!(seen.primes == expected, "{crowd:?} miscounted: {seen:?}");
+        ensure!(Some(seen.primes) == primes, "{crowd} miscounted: {seen:?}");
         Ok(seen)
     })?;
     let cases: Vec<Case> = crowds
