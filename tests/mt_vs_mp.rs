@@ -96,8 +96,10 @@ fn a_run_gives_every_experiment_a_verdict_and_ends_with_the_ledger() {
             .map(|key| entry[key].as_str().expect("it is a text"));
         assert!(out.contains(&format!("\n{name}: {claim}\n")), "{out}");
         let words = verdict.replace('_', " ");
+        // Where there is no fork, that is no failure of the run.
+        let needs_fork = cfg!(not(unix)) && verdict == "not_measured";
         assert!(
-            ["holds", "fails", "depends", "unclear"].contains(&verdict),
+            ["holds", "fails", "depends", "unclear"].contains(&verdict) || needs_fork,
             "{entry}"
         );
         assert!(

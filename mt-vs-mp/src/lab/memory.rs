@@ -6,6 +6,7 @@ use std::fs;
 ///
 /// Not in it: the stack that each thread and each process has in the kernel, and the kernel's notes
 /// on it. These are the same for both, about 20 KiB.
+#[cfg(unix)]
 pub fn private(process: &str) -> Option<u64> {
     let names = ["Private_Clean:", "Private_Dirty:"];
     Some(bytes(process, "smaps_rollup", &names)? + page_tables(process)?)
