@@ -2,28 +2,42 @@
 
 mod common;
 
-use std::{fs, io::Read, path::PathBuf, process};
+use std::{fs, io::Read, path::PathBuf, process, sync::LazyLock};
 
+use assert_cmd::assert::Assert;
 use common::*;
 use predicates::prelude::*;
 use serde_json::Value;
 
-/// Runs some experiments, quickly, and returns what was printed and the JSON file.
-fn run_quickly(names: &[&str], options: &[&str]) -> (String, Value) {
-    let json = Scratch::new(&format!("{}.json", names.join("-")));
-    let mut command = demo!("run");
-    command.args(names).args(["--quick", "--json"]).arg(&json.0);
-    let out = stdout(
-        &run({
-            command.args(options);
-            command
-        })
-        .success()
-        .stderr(""),
-    );
-    let report = fs::read_to_string(&json.0).expect("the file was written");
-    let report = serde_json::from_str(&report).expect("it is JSON");
-    (out, report)
+/// A quick run of all experiments.
+struct WholeRun {
+    output: process::Output,
+    report: Value,
+    page: String,
+}
+
+/// Made once, by the first test that looks at something of it.
+static WHOLE_RUN: LazyLock<WholeRun> = LazyLock::new(|| {
+    let [json, html] = ["all.json", "all.html"].map(Scratch::new);
+    let mut command = demo!("--quick", "--workers", "3", "--json");
+    command.arg(&json.0).arg("--html").arg(&html.0);
+    let output = finish(command.spawn().expect("the laboratory can be started"));
+    WholeRun {
+        output,
+        report: json.report(),
+        page: fs::read_to_string(&html.0).expect("the page was written"),
+    }
+});
+
+/// What the whole run says of one experiment.
+fn experiment(name: &str) -> &'static Value {
+    let mut entries = WHOLE_RUN.report["experiments"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    entries
+        .find(|entry| entry["name"] == name)
+        .expect("it was run")
 }
 
 /// A file of this test's own, gone at the end.
@@ -33,6 +47,12 @@ impl Scratch {
     fn new(name: &str) -> Self {
         let name = format!("mt-vs-mp-{}-{name}", process::id());
         Self(std::env::temp_dir().join(name))
+    }
+
+    /// What the JSON file holds.
+    fn report(&self) -> Value {
+        let report = fs::read_to_string(&self.0).expect("the file was written");
+        serde_json::from_str(&report).expect("it is JSON")
     }
 }
 
@@ -72,25 +92,22 @@ fn the_list_names_each_experiment_with_its_claim() {
 
 #[test]
 fn a_run_gives_every_experiment_a_verdict_and_ends_with_the_ledger() {
-    let json = Scratch::new("all.json");
-    let html = Scratch::new("all.html");
-    let mut command = demo!("--quick", "--workers", "2", "--json");
-    command.arg(&json.0).arg("--html").arg(&html.0);
-    let out = stdout(&run(command).success().stderr(""));
-
-    let report = fs::read_to_string(&json.0).expect("the file was written");
-    let report: Value = serde_json::from_str(&report).expect("it is JSON");
+    let WholeRun {
+        output,
+        report,
+        page,
+    } = &*WHOLE_RUN;
+    let out = stdout(&Assert::new(output.clone()).success().stderr(""));
     assert_eq!(report["format"], 1);
     assert_eq!(report["complete"], true);
     assert_eq!(report["mode"], "quick");
-    assert_eq!(report["workers"], 2);
+    assert_eq!(report["workers"], 3);
     assert!(report["machine"]["memory"].as_u64() > Some(1 << 20));
 
     let entries = report["experiments"].as_array().expect("a list");
     let run: Vec<_> = entries.iter().map(|entry| entry["name"].clone()).collect();
     assert_eq!(run, names());
     let ledger = &out[out.find("The ledger").expect("it is there")..];
-    let page = fs::read_to_string(&html.0).expect("the page was written");
     for entry in entries {
         let [name, claim, verdict, reason] = ["name", "claim", "verdict", "reason"]
             .map(|key| entry[key].as_str().expect("it is a text"));
@@ -113,10 +130,8 @@ fn a_run_gives_every_experiment_a_verdict_and_ends_with_the_ledger() {
 
 #[test]
 fn every_figure_comes_with_its_unit_its_interval_and_its_samples() {
-    let (_, report) = run_quickly(&["create"], &[]);
-    let rows = report["experiments"][0]["tables"][0]["rows"]
-        .as_array()
-        .expect("rows");
+    let experiment = experiment("create");
+    let rows = experiment["tables"][0]["rows"].as_array().expect("rows");
     assert!(rows.len() >= 2, "{rows:?}");
     for row in rows {
         let figure = &row[2]["figure"];
@@ -131,9 +146,9 @@ fn every_figure_comes_with_its_unit_its_interval_and_its_samples() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_same_is_created_on_one_core_and_on_any() {
-    let (_, report) = run_quickly(&["create"], &[]);
+    let experiment = experiment("create");
     let created = |place| {
-        let rows = first_cells(&report["experiments"][0], 2).into_iter();
+        let rows = first_cells(experiment, 2).into_iter();
         let here = rows
             .filter(|row| row[0] == place)
             .map(|row| row[1].to_owned());
@@ -156,8 +171,7 @@ fn the_same_is_created_on_one_core_and_on_any() {
 #[test]
 fn all_crews_do_the_whole_work() {
     // A wrong result would be an error.
-    let (_, report) = run_quickly(&["throughput"], &["--workers", "3"]);
-    let experiment = &report["experiments"][0];
+    let experiment = experiment("throughput");
     for (table, kind) in ["computing", "chatty", "waiting"].into_iter().enumerate() {
         let table = &experiment["tables"][table];
         assert_eq!(table["title"], format!("The {kind} job:"));
@@ -184,10 +198,8 @@ fn all_crews_do_the_whole_work() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_crashed_process_leaves_the_others_alone_and_a_thread_does_so_only_by_a_panic() {
-    let (_, report) = run_quickly(&["crash"], &[]);
-    let rows = report["experiments"][0]["tables"][0]["rows"]
-        .as_array()
-        .expect("rows");
+    let experiment = experiment("crash");
+    let rows = experiment["tables"][0]["rows"].as_array().expect("rows");
     let rows: Vec<Vec<_>> = rows
         .iter()
         .map(|row| row.as_array().expect("cells").iter().map(text).collect())
@@ -210,16 +222,14 @@ fn a_crashed_process_leaves_the_others_alone_and_a_thread_does_so_only_by_a_pani
         let hybrid = format!("master lives, 1 of 3 lost; wait: {how}");
         assert_eq!(rows[row + 1], [ending, &by_threads, &by_processes, &hybrid]);
     }
-    assert_eq!(report["experiments"][0]["verdict"], "depends");
+    assert_eq!(experiment["verdict"], "depends");
 }
 
 #[cfg(unix)]
 #[test]
 fn counts_are_lost_by_careless_threads_and_by_processes_that_share_nothing() {
-    let (_, report) = run_quickly(&["sharing"], &[]);
-    let rows = report["experiments"][0]["tables"][0]["rows"]
-        .as_array()
-        .expect("rows");
+    let experiment = experiment("sharing");
+    let rows = experiment["tables"][0]["rows"].as_array().expect("rows");
     let lost: Vec<_> = rows
         .iter()
         .map(|row| {
@@ -243,13 +253,11 @@ fn counts_are_lost_by_careless_threads_and_by_processes_that_share_nothing() {
 #[cfg(target_os = "linux")]
 #[test]
 fn threads_die_with_their_master_and_processes_only_if_they_see_to_it() {
-    let (_, report) = run_quickly(&["master"], &[]);
-    let rows = report["experiments"][0]["tables"][0]["rows"]
-        .as_array()
-        .expect("rows");
+    let experiment = experiment("master");
+    let rows = experiment["tables"][0]["rows"].as_array().expect("rows");
     let alive: Vec<_> = rows.iter().map(|row| text(&row[1])).collect();
     assert_eq!(alive, ["0 of 3", "3 of 3", "0 of 3", "0 of 3"]);
-    assert_eq!(report["experiments"][0]["verdict"], "depends");
+    assert_eq!(experiment["verdict"], "depends");
 }
 
 #[test]
@@ -312,9 +320,7 @@ fn ctrl_c_ends_everything_and_says_that_the_run_is_incomplete() {
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("the run is incomplete"), "{stderr}");
-    let report = fs::read_to_string(&json.0).expect("the file was written");
-    let report: Value = serde_json::from_str(&report).expect("it is JSON");
-    assert_eq!(report["complete"], false);
+    assert_eq!(json.report()["complete"], false);
 }
 
 #[cfg(target_os = "linux")]
@@ -379,8 +385,7 @@ fn left_out(experiment: &Value) -> String {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_page_tables_grow_with_the_parents_memory() {
-    let (_, report) = run_quickly(&["memory"], &[]);
-    let experiment = &report["experiments"][0];
+    let experiment = experiment("memory");
     let rows = experiment["tables"][0]["rows"].as_array().expect("rows");
     // Where the system gives no huge pages, those rows are left out, with the cause.
     let names: Vec<_> = first_cells(experiment, 1).concat();
@@ -432,9 +437,7 @@ fn a_parent_that_does_not_fit_is_left_out_with_the_cause() {
         .args(["run", "memory", "--quick", "--json"])
         .arg(&json.0);
     run(command).success();
-    let report = fs::read_to_string(&json.0).expect("the file was written");
-    let report: Value = serde_json::from_str(&report).expect("it is JSON");
-    let experiment = &report["experiments"][0];
+    let experiment = &json.report()["experiments"][0];
     assert!(
         !first_cells(experiment, 1).concat().contains(&"32.0 MiB"),
         "{experiment}"
@@ -445,8 +448,7 @@ fn a_parent_that_does_not_fit_is_left_out_with_the_cause() {
 
 #[test]
 fn threads_and_processes_hand_over_in_the_same_places() {
-    let (_, report) = run_quickly(&["switch"], &[]);
-    let experiment = &report["experiments"][0];
+    let experiment = experiment("switch");
     let rows = first_cells(experiment, 2);
     let pairs = ["threads, pipes", "processes, pipes", "threads, channels"];
     for place in ["one core", "two cores", "any core"] {
@@ -473,8 +475,7 @@ fn threads_and_processes_hand_over_in_the_same_places() {
 #[test]
 fn messages_of_every_size_arrive_by_every_way() {
     // One that does not arrive whole would be an error.
-    let (_, report) = run_quickly(&["transfer"], &[]);
-    let experiment = &report["experiments"][0];
+    let experiment = experiment("transfer");
     let mut ways = vec![
         "threads: channel, moved",
         "threads: channel, copied",
@@ -503,8 +504,8 @@ fn messages_of_every_size_arrive_by_every_way() {
 
 /// The rows of an experiment's table.
 #[cfg(target_os = "linux")]
-fn rows(report: &Value, table: usize) -> &Vec<Value> {
-    let rows = &report["experiments"][0]["tables"][table]["rows"];
+fn rows(experiment: &Value, table: usize) -> &Vec<Value> {
+    let rows = &experiment["tables"][table]["rows"];
     rows.as_array().expect("rows")
 }
 
@@ -521,29 +522,28 @@ fn median(cell: &Value) -> f64 {
 #[test]
 fn crowds_of_processes_and_of_threads_do_the_same_work() {
     // A wrong count would be an error.
-    let (_, report) = run_quickly(&["scale"], &["--workers", "3"]);
+    let experiment = experiment("scale");
     for table in [0, 1] {
-        let crowds: Vec<_> = rows(&report, table)
+        let crowds: Vec<_> = rows(experiment, table)
             .iter()
             .map(|row| (text(&row[0]), text(&row[1])))
             .collect();
         let both = |workers| [("processes", workers), ("threads", workers)];
         assert_eq!(crowds, ["1", "3", "10", "100"].map(both).concat());
     }
-    for row in rows(&report, 0) {
+    for row in rows(experiment, 0) {
         // To start them, and the work, took some time.
         assert!(median(&row[2]) > 0.0 && median(&row[3]) > 0.0, "{row}");
     }
-    for row in rows(&report, 1) {
+    for row in rows(experiment, 1) {
         assert!(median(&row[2]) >= 4096.0, "not even a page: {row}");
         assert!(median(&row[3]) <= median(&row[4]), "{row}");
     }
-    let [.., by_processes, by_threads] = &rows(&report, 1)[..] else {
+    let [.., by_processes, by_threads] = &rows(experiment, 1)[..] else {
         panic!("there are crowds of both");
     };
     // A process has page tables of its own, and a copy of each page that it wrote to.
     assert!(median(&by_threads[2]) < median(&by_processes[2]));
-    let experiment = &report["experiments"][0];
     // A hundred are no thousands.
     assert_eq!(experiment["verdict"], "unclear");
     assert_eq!(experiment["left_out"].as_array().map(Vec::len), Some(1));
@@ -596,10 +596,12 @@ fn under(
 #[cfg(target_os = "linux")]
 #[test]
 fn a_process_that_lowered_a_limit_is_refused_the_next_child() {
-    let (_, report) = run_quickly(&["limits"], &[]);
-    let experiment = &report["experiments"][0];
+    let experiment = experiment("limits");
     assert_eq!(experiment["verdict"], "holds", "{experiment}");
-    let names: Vec<_> = rows(&report, 0).iter().map(|row| text(&row[0])).collect();
+    let names: Vec<_> = rows(experiment, 0)
+        .iter()
+        .map(|row| text(&row[0]))
+        .collect();
     for name in [
         "RLIMIT_NPROC",
         "kernel.pid_max",
@@ -609,7 +611,7 @@ fn a_process_that_lowered_a_limit_is_refused_the_next_child() {
         let found = names.iter().filter(|row| row.starts_with(name));
         assert_eq!(found.count(), 1, "{names:?}");
     }
-    let [proof] = &rows(&report, 1)[..] else {
+    let [proof] = &rows(experiment, 1)[..] else {
         panic!("one proof, not {}", experiment["tables"][1]);
     };
     let [limit, lowered_to, started] = [0, 1, 2].map(|column| text(&proof[column]));
@@ -644,19 +646,30 @@ fn a_narrow_terminal_is_filled_and_no_more() {
 
 #[test]
 fn the_page_shows_what_the_json_file_holds() {
-    let html = Scratch::new("page.html");
-    let path = html.0.to_str().expect("the path is text").to_owned();
-    let (_, report) = run_quickly(&["create", "crash"], &["--html", &path]);
-    let page = fs::read_to_string(&html.0).expect("the page was written");
-    for entry in report["experiments"].as_array().expect("a list") {
+    let WholeRun { report, page, .. } = &*WHOLE_RUN;
+    let entries = report["experiments"].as_array().expect("a list");
+    for entry in entries {
         let name = entry["name"].as_str().expect("it is a text");
         let section = format!("<section id=\"{name}\"");
         assert!(page.contains(&section), "{section} is missing");
         assert!(page.contains(&format!("href=\"#{name}\"")), "{page}");
     }
-    let bars = page.matches("class=\"bar\"").count();
-    let table = &report["experiments"][0]["tables"][0];
-    assert_eq!(bars, table["rows"].as_array().expect("rows").len());
+    let tables = entries.iter().flat_map(|entry| entry["tables"].as_array());
+    let with_bars = tables.flatten().filter(|table| table["bars"].is_u64());
+    let rows = with_bars.map(|table| table["rows"].as_array().expect("rows").len());
+    assert_eq!(page.matches("class=\"bar\"").count(), rows.sum::<usize>());
+}
+
+#[test]
+fn those_that_are_named_are_run_once_and_in_the_lists_order() {
+    let json = Scratch::new("some.json");
+    let mut command = demo!("run", "master", "create", "master", "--quick", "--json");
+    command.arg(&json.0);
+    run(command);
+    let report = json.report();
+    let entries = report["experiments"].as_array().expect("a list");
+    let run: Vec<_> = entries.iter().map(|entry| entry["name"].clone()).collect();
+    assert_eq!(run, ["create", "master"]);
 }
 
 #[cfg(target_os = "linux")]
