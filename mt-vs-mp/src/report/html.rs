@@ -88,7 +88,7 @@ fn ledger(report: &Report) -> Markup {
                     li {
                         (verdict(entry.verdict))
                         a href={ "#" (entry.name) } { (entry.claim) }
-                        span.headline { (entry.finding.headline) }
+                        span.headline { (unbroken(&entry.finding.headline)) }
                     }
                 }
             }
@@ -103,7 +103,7 @@ fn experiment(entry: &Entry) -> Markup {
         section #(entry.name) aria-labelledby={ (entry.name) "-claim" } {
             p.name { (entry.name) }
             h2 id={ (entry.name) "-claim" } { (entry.claim) }
-            p.judgement { (verdict(entry.verdict)) " " (entry.reason) "." }
+            p.judgement { (verdict(entry.verdict)) " " (unbroken(&entry.reason)) "." }
             div.figures {
                 @for table in &finding.tables {
                     @if let Some(bars) = bars::figure(table) { (bars) }
@@ -120,6 +120,21 @@ fn experiment(entry: &Entry) -> Markup {
             p.note { "This took " (amount(entry.seconds, Unit::Seconds)) ". " a href="#ledger" { "Back to the ledger" } }
         }
     }
+}
+
+/// A figure and its interval, `1.87 × [1.85, 1.88]`, stay on one line.
+fn unbroken(text: &str) -> String {
+    const NO_BREAK: char = '\u{a0}';
+    let mut inside = false;
+    let text = text.replace(" ×", "\u{a0}×").replace(" [", "\u{a0}[");
+    let joined = text.chars().map(|letter| {
+        inside = letter == '[' || inside && letter != ']';
+        match letter {
+            ' ' if inside => NO_BREAK,
+            letter => letter,
+        }
+    });
+    joined.collect()
 }
 
 /// The word says it, and so does the sign; the colour only helps.

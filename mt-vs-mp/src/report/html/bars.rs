@@ -20,7 +20,7 @@ const FAR_APART: f64 = 20.0;
 pub fn figure(table: &Table) -> Option<Markup> {
     let column = table.bars?;
     let name = table.header.get(column)?;
-    let bars: Vec<(&str, Figure)> = table
+    let bars: Vec<(String, Figure)> = table
         .rows
         .iter()
         .filter_map(|row| bar(row, column))
@@ -71,9 +71,14 @@ pub fn figure(table: &Table) -> Option<Markup> {
     })
 }
 
-fn bar(row: &[Cell], column: usize) -> Option<(&str, Figure)> {
-    match (row.first()?, row.get(column)?) {
-        (Cell::Text(name), Cell::Figure(figure)) => Some((name, *figure)),
+/// What stands to the left of the figure is its name.
+fn bar(row: &[Cell], column: usize) -> Option<(String, Figure)> {
+    let names = row.iter().take(column).filter_map(|cell| match cell {
+        Cell::Text(name) => Some(name.as_str()),
+        _ => None,
+    });
+    match row.get(column)? {
+        Cell::Figure(figure) => Some((names.collect::<Vec<_>>().join(", "), *figure)),
         _ => None,
     }
 }

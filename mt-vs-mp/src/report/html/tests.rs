@@ -60,7 +60,7 @@ fn the_ledger_and_a_section_give_each_experiments_claim_verdict_and_figures() {
                 text(place)
             );
         }
-        assert!(text(ledger).contains(&entry.finding.headline));
+        assert!(text(ledger).contains(&unbroken(&entry.finding.headline)));
         assert!(text(section).contains(&entry.reason));
         for what in &entry.finding.left_out {
             assert!(text(section).contains(what));
@@ -121,6 +121,35 @@ fn a_plot_has_a_point_for_each_point_and_a_table_a_bar_for_each_row() {
             all(*picture, "point").len() + all(*picture, "bar").len()
         );
     }
+}
+
+#[test]
+fn a_bar_has_the_name_of_its_row_however_many_columns_that_takes() {
+    let mut report = made_up::report();
+    let table = &mut report.experiments[0].finding.tables[0];
+    table.header.insert(0, "on".to_owned());
+    for row in &mut table.rows {
+        row.insert(0, "any core".into());
+    }
+    table.bars = Some(2);
+    let page = page(&report);
+    let body = body(&page);
+    let bars: Vec<_> = all(body.root(), "bar").into_iter().map(text).collect();
+    assert!(
+        bars[1].contains("any core, fork & wait: 180 µs"),
+        "{bars:?}"
+    );
+}
+
+#[test]
+fn a_figure_in_a_sentence_is_not_broken() {
+    let text = "it takes 2.00 × [1.90, 2.10] as long, or 25.0 µs [20 µs, 30 µs], and [no more";
+    let broken = unbroken(text).replace('\u{a0}', "_");
+    assert_eq!(
+        broken,
+        "it takes 2.00_×_[1.90,_2.10] as long, or 25.0 µs_[20_µs,_30_µs], and_[no_more"
+    );
+    assert_eq!(unbroken("none at all"), "none at all");
 }
 
 #[test]
