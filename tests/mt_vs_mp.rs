@@ -320,7 +320,14 @@ fn ctrl_c_ends_everything_and_says_that_the_run_is_incomplete() {
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("the run is incomplete"), "{stderr}");
-    assert_eq!(json.report()["complete"], false);
+    let report = json.report();
+    assert_eq!(report["complete"], false);
+    let [done, missing] = ["experiments", "missing"].map(|key| {
+        let list = report[key].as_array().expect("a list");
+        list.len()
+    });
+    assert_eq!(done + missing, names().len());
+    assert!(missing > 0, "{report}");
 }
 
 #[cfg(target_os = "linux")]

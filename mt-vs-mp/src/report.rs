@@ -31,6 +31,9 @@ pub struct Report {
     pub format: u32,
     /// Not if it was interrupted.
     pub complete: bool,
+    /// The names of the experiments that it did not get to.
+    #[serde(default)]
+    pub missing: Vec<String>,
     pub mode: Mode,
     pub workers: usize,
     /// When it began, in UTC, as RFC 3339 has it.

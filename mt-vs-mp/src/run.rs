@@ -36,6 +36,7 @@ pub fn run(experiments: &[&Experiment], options: &Options) -> anyhow::Result<u8>
     let mut report = Report {
         format: report::FORMAT,
         complete: false,
+        missing: Vec::new(),
         mode: lab.mode,
         workers,
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
@@ -47,6 +48,8 @@ pub fn run(experiments: &[&Experiment], options: &Options) -> anyhow::Result<u8>
     lab.finish();
     report.seconds = begin.elapsed().as_secs_f64();
     report.complete = result.is_ok();
+    let missing = experiments.iter().skip(report.experiments.len());
+    report.missing = missing.map(|it| it.name.to_owned()).collect();
 
     // What was measured until an interruption is written all the same.
     if let Some(target) = json {

@@ -61,7 +61,7 @@ fn head(report: &Report) -> Markup {
         @if !report.complete {
             p.warning role="note" {
                 strong { "This run is incomplete." }
-                " It was interrupted: below is what had been measured by then."
+                " It was interrupted before it got to " (report.missing.join(", ")) "."
             }
         }
         @if machine.profile != "release" {

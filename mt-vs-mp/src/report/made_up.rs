@@ -16,6 +16,7 @@ pub fn report() -> Report {
     Report {
         format: super::FORMAT,
         complete: true,
+        missing: Vec::new(),
         mode: Mode::Default,
         workers: 2,
         date: "2026-01-02T03:04:05Z".to_owned(),

@@ -12,7 +12,7 @@ fn the_json_file_has_the_shape_that_the_readme_describes() {
         let object = value.as_object().expect("it is an object");
         object.keys().cloned().collect()
     };
-    let of_report = "complete date experiments format machine mode seconds workers";
+    let of_report = "complete date experiments format machine missing mode seconds workers";
     assert_eq!(keys(&report).join(" "), of_report);
     assert_eq!(report["format"], 1);
     assert_eq!(report["mode"], "default");

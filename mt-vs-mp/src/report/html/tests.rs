@@ -172,9 +172,11 @@ fn what_is_wrong_with_a_run_stands_on_top() {
     let mut report = made_up::report();
     assert!(warnings(&report).is_empty());
     report.complete = false;
+    report.missing = vec!["late".to_owned(), "last".to_owned()];
     report.machine.profile = "debug".to_owned();
     let warnings = warnings(&report);
     assert!(warnings[0].contains("incomplete"), "{warnings:?}");
+    assert!(warnings[0].contains("to late, last."), "{warnings:?}");
     assert!(warnings[1].contains("debug build"), "{warnings:?}");
 }
 
