@@ -104,6 +104,7 @@ mod tests {
     fn the_interval_narrows_as_samples_grow_in_number() {
         let few = Interval::of(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         let many: Vec<f64> = (0..600).map(|n| f64::from(n) / 100.0).collect();
+        assert_eq!(Interval::of(&many), Interval::of(&many));
         let many = Interval::of(&many);
         assert!(many.high - many.low < few.high - few.low);
         assert_eq!(many.samples, 600);

@@ -128,3 +128,17 @@ fn return_all(mut from: impl Read, mut to: impl Write) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_trip_is_over_when_the_same_byte_has_come_back() {
+        let mut sent = Vec::new();
+        assert!(serve_by_pipe(&mut sent, &mut &[BYTE][..]).is_ok());
+        assert_eq!(sent, [BYTE]);
+        assert!(serve_by_pipe(&mut sent, &mut &b"x"[..]).is_err());
+        assert!(serve_by_pipe(&mut sent, &mut io::empty()).is_err());
+    }
+}

@@ -58,3 +58,22 @@ impl Crowd {
             .sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::crowd::Model, *};
+
+    #[test]
+    fn each_worker_has_its_part_and_together_they_have_all() {
+        let crowd = Crowd {
+            model: Model::Threads,
+            workers: 10,
+            numbers: 200_000,
+        };
+        let parts: Vec<u32> = (0..10).map(|k| crowd.work(k)).collect();
+        // <https://oeis.org/A000720>
+        assert_eq!(parts.iter().sum::<u32>(), 17_984);
+        let fair = 1_600..2_000;
+        assert!(parts.iter().all(|part| fair.contains(part)), "{parts:?}");
+    }
+}
