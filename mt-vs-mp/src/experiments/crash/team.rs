@@ -56,7 +56,9 @@ fn threads(
     in_the_middle: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<Seen> {
     #[cfg(windows)]
-    end_when_stuck();
+    if ending.is_some() {
+        end_when_stuck();
+    }
     let others = workers - usize::from(ending.is_some());
     let half_done = Barrier::new(workers + 1);
     let gate = RwLock::new(());
