@@ -58,7 +58,7 @@ fn section<'a>(out: &'a str, heading: &str, next: Option<&str>) -> Vec<&'a str> 
 #[test]
 fn a_join_holds_the_parent_back_until_the_child_has_ended() {
     let out = stdout(&run(demo!("join")).success().stderr(""));
-    let lines = section(&out, "With join, ", Some("With a timeout"));
+    let lines = section(&out, "With join, ", Some("20 times, "));
     capture(lines[0], r"(Run child process test \(\d+\)\.\.\.)");
     assert_eq!(lines[1..], ["Parent process goes on."], "{out}");
 }
@@ -88,8 +88,39 @@ fn a_join_with_a_timeout_waits_that_long_and_leaves_the_child_alive() {
         format!("after the timeout: pid {pid}, is_alive true, exit_code None"),
         format!("terminated and joined: pid {pid}, is_alive false, exit_code {code}"),
     ];
-    let seen = section(&out, "With a timeout", Some("What is refused"));
+    let seen = section(
+        &out,
+        "With a timeout of 200ms",
+        Some("With a timeout of 30s"),
+    );
     assert_eq!(seen, lines, "{out}");
+}
+
+#[test]
+fn a_join_with_a_timeout_ends_when_the_child_does() {
+    let out = stdout(&run(demo!("join")).success());
+    let lines = section(&out, "With a timeout of 30s", Some("What is refused"));
+    let time = capture(&lines.join("\n"), r"joined after (\d+) ms: exit_code 0");
+    assert!(
+        time.parse::<u32>().expect("it is a number") < 30_000,
+        "{out}"
+    );
+}
+
+#[test]
+fn children_that_are_joined_later_run_in_some_order_and_each_once() {
+    let out = stdout(&run(demo!("join")).success());
+    let lines = section(&out, "20 times, ", Some("With a timeout of 200ms"));
+    let mut times = 0;
+    for line in lines {
+        let (order, count) = line.trim().split_once(' ').expect("two words");
+        let mut names: Vec<_> = order.chars().collect();
+        names.sort();
+        assert_eq!(names, ['A', 'B', 'C'], "{out}");
+        let count = count.strip_suffix('×').expect("how often");
+        times += count.parse::<u32>().expect("it is a number");
+    }
+    assert_eq!(times, 20, "{out}");
 }
 
 #[test]
@@ -126,18 +157,24 @@ fn the_parent_sees_an_exit_code_or_a_signal_and_python_has_one_number_for_both()
         ["is terminated", "signal: 15 (SIGTERM)", "-15"],
         ["is killed", "signal: 9 (SIGKILL)", "-9"],
     ];
-    assert_eq!(rows(&out), expected, "{out}");
+    let rows = rows(&out);
+    assert_eq!(rows[..expected.len()], expected, "{out}");
+    #[cfg(target_os = "linux")]
+    assert_eq!(
+        rows[expected.len()][2],
+        format!("{}", -nix::libc::SIGRTMIN())
+    );
 }
 
 #[test]
-fn what_a_child_said_before_it_failed_is_shown() {
+fn what_a_child_wrote_before_it_failed_is_shown() {
     let out = stdout(&run(lesson(&["status"])).success());
     let (error, panic) = out
-        .split_once("The child that panics said on stderr:\n")
-        .expect("the child said something");
+        .split_once("The child that panics wrote to stderr:\n")
+        .expect("the child wrote something");
     let error = error
-        .split_once("The child that returns an error said on stderr:\n")
-        .expect("the child said something");
+        .split_once("The child that returns an error wrote to stderr:\n")
+        .expect("the child wrote something");
     assert_eq!(error.1, "  process-demo: an error that nobody handled\n");
     assert_order(panic, ["  a bug that shows at run time"]);
     capture(panic, r"  thread 'main' (.*panicked) at .*status\.rs.*");
@@ -209,6 +246,56 @@ fn assert_leaves_no_child(mut demo: std::process::Child) {
     assert!(status.success(), "{status}");
 }
 
+/// Whoever starts a program also decides how it treats signals, until it decides otherwise.
+#[cfg(unix)]
+mod signals_that_are_inherited {
+    use std::os::unix::process::CommandExt;
+
+    use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+
+    use super::*;
+
+    fn assert_all_lessons_work(inherited: fn() -> std::io::Result<()>) {
+        for arguments in LESSONS {
+            let mut command = lesson(arguments);
+            // SAFETY: the closure makes system calls, and touches no memory but its own.
+            unsafe { command.pre_exec(inherited) };
+            run(command).success().stderr("");
+        }
+    }
+
+    #[test]
+    fn as_ignored_do_not_take_the_childrens_ends_away() {
+        assert_all_lessons_work(|| {
+            // SAFETY: no handler of ours is set.
+            unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }?;
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn as_ignored_do_not_make_children_that_cannot_be_terminated() {
+        assert_all_lessons_work(|| {
+            // SAFETY: no handler of ours is set.
+            unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }?;
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn as_blocked_do_not_make_a_join_wait_for_its_whole_timeout() {
+        let mut command = lesson(&["join"]);
+        // SAFETY: the closure makes one system call and touches no memory but its own.
+        unsafe { command.pre_exec(|| Ok(SigSet::all().thread_block()?)) };
+        let out = stdout(&run(command).success().stderr(""));
+        let time = capture(&out, r"joined after (\d+) ms: .*");
+        assert!(
+            time.parse::<u32>().expect("it is a number") < 30_000,
+            "{out}"
+        );
+    }
+}
+
 #[cfg(unix)]
 mod fork_server {
     use std::{
@@ -264,6 +351,19 @@ mod fork_server {
         }
         drop(socket);
         assert!(finish(server).status.success());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn knows_real_time_signals_and_waits_for_the_children_that_they_ended() {
+        adopt_orphans();
+        let (server, mut socket) = start();
+        let children = [(); 3].map(|()| ask(&mut socket, &["fork", "send_itself_sigrtmin"]));
+        let code = ask(&mut socket, &["wait", &children[0]]);
+        assert_eq!(code, (-nix::libc::SIGRTMIN()).to_string());
+        // The other two are left to the server.
+        drop(socket);
+        assert_leaves_no_child(server);
     }
 
     #[test]

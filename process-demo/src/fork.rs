@@ -1,15 +1,16 @@
-//! The start method "fork": the child is a copy of its parent, and begins where that stands.
+//! The start method "fork": the child is a copy of its parent, and goes on where its parent is.
 
 use std::{
     io::{self, Write},
+    os::unix::process::ExitStatusExt,
     panic::{self, AssertUnwindSafe},
+    process::ExitStatus,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use nix::{
     errno::Errno,
     libc,
-    sys::wait::{WaitStatus, waitpid},
     unistd::{ForkResult, Pid, fork},
 };
 
@@ -23,10 +24,9 @@ use crate::output;
 /// # Safety
 /// No other thread exists in this process.
 pub unsafe fn start(body: impl FnOnce() -> anyhow::Result<u8>) -> anyhow::Result<Pid> {
-    // Bytes that still wait in a buffer would be copied with it, and be written by both.
+    // The child gets a copy of the buffer too: bytes that are still in it would be written twice.
     io::stdout().flush()?;
-    // SAFETY: with no other thread there is no half-done work (a held lock, say) that the child
-    // would inherit.
+    // SAFETY: no other thread exists, so none can hold a lock that the child would wait for.
     match unsafe { fork() }.context("cannot fork")? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => end_with(body),
@@ -40,23 +40,37 @@ pub unsafe fn start(body: impl FnOnce() -> anyhow::Result<u8>) -> anyhow::Result
 /// its destructors, a second time.
 fn end_with(body: impl FnOnce() -> anyhow::Result<u8>) -> ! {
     let result = panic::catch_unwind(AssertUnwindSafe(body));
-    // `_exit` flushes no buffer.
+    // `_exit` flushes no buffer; after a panic, too, something may be in it.
     let _ = io::stdout().flush();
     let code = result.map_or(101, output::exit_code);
     // SAFETY: `_exit` takes any code and has no precondition.
     unsafe { libc::_exit(code.into()) }
 }
 
-/// Waits until `child` has ended, and returns its exit code N, or -N when signal N ended it.
-pub fn wait(child: Pid) -> anyhow::Result<i64> {
+/// Waits until `child` has ended, and says how.
+pub fn wait(child: Pid) -> anyhow::Result<ExitStatus> {
+    reap(child).with_context(|| format!("cannot wait for child {child}"))
+}
+
+/// Waits until every child of this process has ended.
+pub fn wait_for_all() {
+    const ANY: Pid = Pid::from_raw(-1);
+    while reap(ANY).is_ok() {}
+}
+
+/// Waits for the end of a child, and removes it from the process table.
+fn reap(child: Pid) -> io::Result<ExitStatus> {
+    let mut status = 0;
     loop {
-        match waitpid(child, None) {
-            Ok(WaitStatus::Exited(_, code)) => return Ok(code.into()),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(-(signal as i64)),
-            Ok(status) => bail!("child {child} has not ended: {status:?}"),
+        // nix's own `waitpid` reaps a child that a real-time signal killed, and then returns an
+        // error instead of its status.
+        // SAFETY: `status` is ours, and valid for as long as the call takes.
+        let result = unsafe { libc::waitpid(child.as_raw(), &mut status, 0) };
+        match Errno::result(result) {
+            Ok(_) => return Ok(ExitStatus::from_raw(status)),
             // A signal arrived while we waited; the child is still there.
             Err(Errno::EINTR) => continue,
-            Err(error) => return Err(error).context(format!("cannot wait for child {child}")),
+            Err(error) => return Err(error.into()),
         }
     }
 }

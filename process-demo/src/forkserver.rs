@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use nix::unistd::{Pid, close, dup2_stdin};
 
-use crate::{fork, target};
+use crate::{fork, process::exit_code, target};
 
 /// The target that is the helper.
 pub const TARGET: &str = "forkserver";
@@ -101,8 +101,8 @@ pub fn serve(_: &[String]) -> anyhow::Result<u8> {
             break;
         }
     }
-    // Nobody asks any more how the others ended. But they are ours, and we outlive them.
-    while nix::sys::wait::wait().is_ok() {}
+    // Nobody asks any more how the others ended. But they are our children: we outlive them.
+    fork::wait_for_all();
     Ok(0)
 }
 
@@ -120,7 +120,7 @@ fn answer(request: &[String], socket: &UnixStream) -> anyhow::Result<i64> {
             let child = unsafe { fork::start(body) }?;
             Ok(child.as_raw().into())
         }
-        ("wait", [child]) => fork::wait(Pid::from_raw(child.parse()?)),
+        ("wait", [child]) => fork::wait(Pid::from_raw(child.parse()?)).map(exit_code),
         _ => bail!("a fork server does not know what to do with {request:?}"),
     }
 }

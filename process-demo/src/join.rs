@@ -3,28 +3,41 @@
 //! Mirrors Python's `p.join()`, `p.join(timeout)`, `p.is_alive()` and `p.exitcode`. Run it with
 //! `cargo run -p process-demo -- join`.
 //!
-//! What to notice: without the join, it is up to the system whose line comes first. And a join with
-//! a timeout gives up the waiting and nothing else: the child goes on.
+//! What to notice: without a join, nothing decides which process writes first: run it again, and
+//! the counts differ. A join with a timeout ends as soon as the child does; when the time is up
+//! first, only the waiting ends: the child goes on.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    io::{self, Read, Write},
+    time::{Duration, Instant},
+};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::{output::say, process::Process, target};
 
 /// How long the parent waits for a child that takes longer.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
+/// How long it would wait for a child that takes less.
+const LONG_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often three children are started to see in which order they run.
+const ROUNDS: u32 = 20;
+
 pub fn run() -> anyhow::Result<u8> {
     without_join()?;
     with_join()?;
+    count_the_orders()?;
     with_a_timeout()?;
+    with_a_timeout_that_is_not_needed()?;
     what_is_refused()?;
     Ok(0)
 }
 
 fn without_join() -> anyhow::Result<()> {
-    say!("Without join, the two lines come in either order:")?;
+    say!("Without join, these two lines come in either order:")?;
     let mut child = Process::new("run_child", ["test"]);
     child.start()?;
     say!("Parent process goes on.")
@@ -39,6 +52,42 @@ fn with_join() -> anyhow::Result<()> {
     say!("Parent process goes on.")
 }
 
+/// What the order of several children is when only their starts have one.
+fn count_the_orders() -> anyhow::Result<()> {
+    let mut orders = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        *orders.entry(order_of_three()?).or_insert(0) += 1;
+    }
+    say!(
+        "{ROUNDS} times, children A, B, C were started in this order, and joined later. They ran:"
+    )?;
+    for (order, times) in orders {
+        say!("  {order} {times}×")?;
+    }
+    Ok(())
+}
+
+/// Has three children write their names into one pipe, and returns what is in it.
+fn order_of_three() -> anyhow::Result<String> {
+    let (mut reader, writer) = io::pipe().context("cannot make a pipe")?;
+    let mut children = Vec::new();
+    for name in ["A", "B", "C"] {
+        let writer = writer.try_clone().context("cannot copy a pipe's end")?;
+        let mut child = Process::new("write_name", [name]).stderr(writer);
+        child.start()?;
+        // A join here would decide the order.
+        children.push(child);
+    }
+    // The reader finds the end of file only when all writers are closed, and this is one of them.
+    drop(writer);
+    let mut order = String::new();
+    reader.read_to_string(&mut order)?;
+    for child in children {
+        child.join()?;
+    }
+    Ok(order)
+}
+
 fn with_a_timeout() -> anyhow::Result<()> {
     say!("With a timeout of {TIMEOUT:?}, for a child that works for longer:")?;
     let mut child = Process::new("work_while_needed", [""; 0]);
@@ -50,6 +99,19 @@ fn with_a_timeout() -> anyhow::Result<()> {
     child.terminate()?;
     child.join()?;
     show("terminated and joined", &child)
+}
+
+fn with_a_timeout_that_is_not_needed() -> anyhow::Result<()> {
+    say!("With a timeout of {LONG_TIMEOUT:?}, for a child that ends sooner:")?;
+    let mut child = Process::new("do_nothing", [""; 0]);
+    let start = Instant::now();
+    child.start()?;
+    let code = match child.join_timeout(LONG_TIMEOUT)? {
+        Some(_) => or_none(child.exit_code()?),
+        None => bail!("a child that does nothing took longer than {LONG_TIMEOUT:?}"),
+    };
+    let time = start.elapsed().as_millis();
+    say!("joined after {time} ms: exit_code {code}")
 }
 
 fn show(when: &str, child: &Process) -> anyhow::Result<()> {
@@ -77,6 +139,12 @@ fn refused<T>(what: &str, result: anyhow::Result<T>) -> anyhow::Result<()> {
         Ok(_) => bail!("{what}: this should be an error"),
         Err(error) => say!("{what}: {error}"),
     }
+}
+
+/// A child that writes its name.
+pub fn write_name(args: &[String]) -> anyhow::Result<u8> {
+    io::stderr().write_all(args.join(" ").as_bytes())?;
+    Ok(0)
 }
 
 /// A child whose work has no end of its own.

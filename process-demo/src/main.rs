@@ -22,6 +22,8 @@ use clap::{Parser, Subcommand};
 mod fork;
 #[cfg(unix)]
 mod forkserver;
+#[cfg(unix)]
+mod inherited;
 mod join;
 mod methods;
 mod output;
@@ -53,12 +55,15 @@ enum Lesson {
 /// Every function that may run in a child, under the name that travels to it.
 const TARGETS: &[(&str, Target)] = &[
     ("run_child", start::run_child),
+    ("write_name", join::write_name),
     ("work_while_needed", join::work_while_needed),
     ("exit", status::exit),
     ("fail", status::fail),
     ("panic", status::panic),
     ("abort", status::abort),
     ("wait", status::wait),
+    #[cfg(target_os = "linux")]
+    ("send_itself_sigrtmin", status::send_itself_sigrtmin),
     ("do_nothing", methods::do_nothing),
     ("start_by", methods::start_by),
     #[cfg(unix)]
@@ -66,13 +71,21 @@ const TARGETS: &[(&str, Target)] = &[
 ];
 
 fn main() -> ExitCode {
-    // First of all: in a child, this runs the target and is the whole program. Python's spawn needs
-    // `if __name__ == "__main__":` for the same reason: or else a child would start children.
-    let result = target::run_target().unwrap_or_else(|| match Cli::parse().lesson {
+    ExitCode::from(output::exit_code(run()))
+}
+
+fn run() -> anyhow::Result<u8> {
+    #[cfg(unix)]
+    inherited::reset_signals()?;
+    // In a child this runs the target, and nothing else. Python's spawn needs `if __name__ ==
+    // "__main__":` for the same reason: otherwise a child would start children of its own.
+    if let Some(result) = target::run_target() {
+        return result;
+    }
+    match Cli::parse().lesson {
         None => start::run(),
         Some(Lesson::Join) => join::run(),
         Some(Lesson::Status) => status::run(),
         Some(Lesson::Methods(options)) => methods::run(&options),
-    });
-    ExitCode::from(output::exit_code(result))
+    }
 }

@@ -17,7 +17,7 @@ use clap::Args;
 use comfy_table::{Table, presets};
 
 #[cfg(unix)]
-use crate::{fork, forkserver::ForkServer};
+use crate::{fork, forkserver::ForkServer, process::exit_code};
 use crate::{output::say, process::Process, target};
 
 #[derive(Args)]
@@ -60,7 +60,8 @@ fn methods() -> anyhow::Result<Vec<Method>> {
             run: Box::new(|target, args| {
                 let target = target::find(target)?;
                 // SAFETY: this lesson starts no thread, and no other ran before it.
-                fork::wait(unsafe { fork::start(|| target(args)) }?)
+                let child = unsafe { fork::start(|| target(args)) }?;
+                fork::wait(child).map(exit_code)
             }),
         },
         #[cfg(unix)]

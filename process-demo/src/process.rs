@@ -112,8 +112,8 @@ impl Process {
     /// How the child ended, in one number, as Python's `exitcode` has it: its exit code N, or -N
     /// when signal N ended it. `None` before the start, and while it runs.
     ///
-    /// Windows has no signals: there a child that was terminated has the exit code 1 (which Python
-    /// shows as -15, since it knows that it was its own doing).
+    /// Windows has no signals: there a child that was terminated has the exit code 1. (Python's
+    /// `terminate` has it end with 0x10000 there, and `exitcode` shows that as -15.)
     ///
     /// # Errors
     /// When the system does not know the child.
@@ -177,7 +177,7 @@ fn cannot_wait_for(child: &SharedChild) -> String {
 }
 
 /// An exit code N, or -N for signal N. (Windows' codes are unsigned, and have all 32 bits.)
-fn exit_code(status: ExitStatus) -> i64 {
+pub fn exit_code(status: ExitStatus) -> i64 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return -i64::from(signal);

@@ -3,9 +3,9 @@
 //! Mirrors Python's `p.exitcode`, `p.terminate()` and `p.kill()`. Run it with
 //! `cargo run -p process-demo -- status`.
 //!
-//! What to notice: there are two kinds of endings. A child that ends itself leaves an exit code, a
-//! child that is ended leaves the signal that did it; who aborts sends the signal to himself. (On
-//! Windows there are only exit codes.)
+//! What to notice: there are two kinds of ends. A child that exits has an exit code. A child that is
+//! ended by a signal has the number of that signal, whoever sent it: an abort is a signal that the
+//! child sends to itself. (On Windows there are only exit codes.)
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -20,7 +20,7 @@ use crate::{output::say, process::Process, target};
 type Ending = (&'static str, &'static str, Option<Act>);
 type Act = fn(&Process) -> anyhow::Result<()>;
 
-const ENDINGS: [Ending; 7] = [
+const ENDINGS: &[Ending] = &[
     ("returns", "do_nothing", None),
     ("exits by code 3", "exit", None),
     ("returns an error", "fail", None),
@@ -28,25 +28,28 @@ const ENDINGS: [Ending; 7] = [
     ("aborts", "abort", None),
     ("is terminated", "wait", Some(Process::terminate)),
     ("is killed", "wait", Some(Process::kill)),
+    // Linux has more signals than names for them: the parent sees only the number.
+    #[cfg(target_os = "linux")]
+    ("sends itself SIGRTMIN", "send_itself_sigrtmin", None),
 ];
 
 pub fn run() -> anyhow::Result<u8> {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header(["the child", "its parent sees", "exit_code, as in Python"]);
-    let mut words = Vec::new();
-    for (ending, target, act) in ENDINGS {
+    let mut messages = Vec::new();
+    for &(ending, target, act) in ENDINGS {
         let (child, stderr) = observe(target, act)?;
         let (status, code) = (child.join()?, child.exit_code()?);
         let code = code.context("a child that was joined has ended")?;
         table.add_row([ending.to_owned(), status.to_string(), code.to_string()]);
         if !stderr.is_empty() {
-            words.push((ending, stderr));
+            messages.push((ending, stderr));
         }
     }
     say!("{table}")?;
-    for (ending, stderr) in words {
-        say!("The child that {ending} said on stderr:")?;
+    for (ending, stderr) in messages {
+        say!("The child that {ending} wrote to stderr:")?;
         for line in stderr.lines().filter(|line| !line.is_empty()) {
             say!("  {line}")?;
         }
@@ -54,25 +57,28 @@ pub fn run() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Runs a child to its end, and returns it with what it said on its stderr.
+/// Runs a child to its end, and returns it with what it wrote to stderr.
 fn observe(target: &str, act: Option<Act>) -> anyhow::Result<(Process, String)> {
     let (stderr, writer) = io::pipe()?;
     let mut stderr = BufReader::new(stderr);
     let mut child = Process::new(target, [""; 0]).stderr(writer);
     child.start()?;
     if let Some(act) = act {
-        // The child says when it is past its start. A signal that comes earlier would end it too,
-        // but it would end a process in which nothing of ours had run yet.
+        // Only when the child runs our code: a signal sent earlier would end it too, but before it
+        // did anything.
         let mut ready = String::new();
         stderr.read_line(&mut ready)?;
-        ensure!(ready == READY, "the child is not ready, but says {ready:?}");
+        ensure!(
+            ready == READY,
+            "the child is not ready, but wrote {ready:?}"
+        );
         act(&child)?;
     }
-    // Before the join: a child with more to say than a pipe holds ends only when somebody reads.
-    let mut said = String::new();
-    stderr.read_to_string(&mut said)?;
+    // Before the join: a child that writes more than a pipe holds can end only if somebody reads.
+    let mut written = String::new();
+    stderr.read_to_string(&mut written)?;
     child.join()?;
-    Ok((child, said))
+    Ok((child, written))
 }
 
 const READY: &str = "ready\n";
@@ -80,7 +86,7 @@ const READY: &str = "ready\n";
 // The children, one for each ending.
 
 pub fn exit(_: &[String]) -> anyhow::Result<u8> {
-    // From any place, however deep: nothing more of this process runs.
+    // It ends the process from any depth of calls, and runs no destructor.
     std::process::exit(3)
 }
 
@@ -93,10 +99,18 @@ pub fn panic(_: &[String]) -> anyhow::Result<u8> {
 }
 
 pub fn abort(_: &[String]) -> anyhow::Result<u8> {
-    // This abort is meant: no file for the debugger need be left behind.
+    // This abort is intended: the system need not write a core file for a debugger.
     #[cfg(unix)]
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     std::process::abort()
+}
+
+#[cfg(target_os = "linux")]
+pub fn send_itself_sigrtmin(_: &[String]) -> anyhow::Result<u8> {
+    use nix::libc;
+    // SAFETY: this signal has its default action, which ends the process and runs none of our code.
+    unsafe { libc::raise(libc::SIGRTMIN()) };
+    bail!("SIGRTMIN did not end this process")
 }
 
 pub fn wait(_: &[String]) -> anyhow::Result<u8> {

@@ -6,7 +6,7 @@
 
 use std::{env, ffi::OsStr, io, process::Command};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 
 use crate::TARGETS;
 
@@ -52,10 +52,14 @@ pub fn run_target() -> Option<anyhow::Result<u8>> {
         return None;
     }
     let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
-    Some(match args.split_first() {
-        Some((name, args)) => find(name).and_then(|target| target(args)),
-        None => Err(anyhow!("{CHILD} needs the name of a function")),
-    })
+    Some(run(&args))
+}
+
+fn run(args: &[String]) -> anyhow::Result<u8> {
+    let (name, args) = args
+        .split_first()
+        .with_context(|| format!("{CHILD} needs the name of a function"))?;
+    find(name)?(args)
 }
 
 /// In a child: waits until the parent has dropped its [`Process`](crate::process::Process), or is
