@@ -1,0 +1,76 @@
+//! The READMEs are true: what they show is what the programs print, and their links lead somewhere.
+//!
+//! Every demo has this test. It runs the console blocks of the demo's own README, and those of the
+//! README of the whole that run this demo. With `-- --ignored`, it also does the demo's exercises:
+//! see [`exercises`].
+#![cfg(unix)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod console;
+mod exercises;
+mod links;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+const DEMO: &str = env!("CARGO_PKG_NAME");
+
+/// The folder of the whole workspace.
+fn root() -> &'static Path {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR"));
+    demo.parent().expect("a demo is a folder of the workspace")
+}
+
+/// The Markdown files of the root and of this demo, from the root.
+fn texts() -> Vec<PathBuf> {
+    let mut texts = Vec::new();
+    for folder in ["", DEMO] {
+        let folder = Path::new(folder);
+        for entry in fs::read_dir(root().join(folder)).expect("the workspace's folders can be read")
+        {
+            let name = entry
+                .expect("the workspace's folders can be read")
+                .file_name();
+            if Path::new(&name).extension().is_some_and(|e| e == "md") {
+                texts.push(folder.join(name));
+            }
+        }
+    }
+    texts.sort();
+    texts
+}
+
+fn read(text: &Path) -> String {
+    fs::read_to_string(root().join(text)).expect("a text of the workspace can be read")
+}
+
+/// What the READMEs show was seen on Linux. Other systems' messages differ.
+const SEEN_HERE: bool = cfg!(target_os = "linux");
+
+#[test]
+fn the_readmes_show_what_the_demo_prints() {
+    if !SEEN_HERE {
+        return;
+    }
+    let program = assert_cmd::cargo::cargo_bin!(env!("CARGO_PKG_NAME"));
+    let mut failures = String::new();
+    for text in texts() {
+        for block in console::blocks(&read(&text)) {
+            let demo = block.demo().unwrap_or_else(|| {
+                panic!(
+                    "{}:{}: this block runs no demo. What is not to be run here is no `console`, but `sh`",
+                    text.display(), block.line
+                )
+            });
+            if demo == DEMO {
+                for mismatch in block.mismatches(program) {
+                    failures += &format!("{}:{}: {mismatch}\n", text.display(), block.line);
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+}
