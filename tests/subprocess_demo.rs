@@ -4,7 +4,7 @@ mod common;
 
 #[cfg(unix)]
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     sync::mpsc,
     thread,
     time::Duration,
@@ -18,7 +18,8 @@ const LESSONS: [&str; 5] = ["communicate", "pipeline", "merge", "timeout", "dead
 
 /// A demo run whose PATH leads nowhere, so that no program is found, whatever is installed.
 fn without_path(mut command: std::process::Command) -> std::process::Command {
-    command.env("PATH", "");
+    // Not an empty one: that is the current folder.
+    command.env("PATH", "/nowhere");
     command
 }
 
@@ -73,7 +74,7 @@ fn every_exit_code_has_its_line() {
     };
     for code in [0, 3, 255] {
         let assert = run(demo!("call", shell, option, &format!("exit {code}"))).code(code);
-        let expected = format!("$ {shell} {option} exit {code}\nExit code: {code}\n");
+        let expected = format!("$ {shell} {option} 'exit {code}'\nExit code: {code}\n");
         assert_eq!(stdout(&assert), expected);
     }
 }
@@ -86,7 +87,7 @@ fn a_child_killed_by_a_signal_is_named_with_it() {
         assert_order(
             &stdout(&assert),
             [
-                format!("$ sh -c kill -{name} $$"),
+                format!("$ sh -c 'kill -{name} $$'"),
                 format!("Killed by signal: {number} (SIG{name})"),
             ],
         );
@@ -114,12 +115,125 @@ fn a_file_that_cannot_be_run_is_exit_code_126_with_the_reason() {
         ("", "it is a directory"),
         ("data/x", "Not a directory"),
     ];
+    // macOS runs a file without #! by a shell, and says of a path through a file that it is not
+    // there.
+    let elsewhere = |name| cfg!(not(target_os = "linux")) && ["text", "data/x"].contains(&name);
     for (name, reason) in reasons {
+        if elsewhere(name) {
+            continue;
+        }
         run(demo!("call", &format!("{directory}/{name}")))
             .code(126)
             .stderr(predicate::str::contains(reason).and(predicate::str::contains(name)));
     }
     std::fs::remove_dir_all(directory).expect("it can be removed");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_is_no_program_however_its_path_is_written() {
+    for folder in ["/", "src/", "./src"] {
+        run(demo!("call", folder))
+            .code(126)
+            .stderr(predicate::str::contains("it is a directory"));
+    }
+}
+
+/// What is printed after the `$` does the same when a shell gets it.
+#[cfg(unix)]
+#[test]
+fn the_command_line_can_be_pasted_into_a_shell() {
+    let arguments = ["%s|", "two words", "$HOME", "it's", "", "*", "plain"];
+    let mut demo = demo!("call", "printf");
+    demo.args(arguments);
+    let said = stdout(&run(demo).success());
+    let pasted = said
+        .lines()
+        .next()
+        .expect("a line")
+        .trim_start_matches("$ ");
+    run(command("sh", &["-c", pasted]))
+        .success()
+        .stdout("two words|$HOME|it's||*|plain|");
+}
+
+/// A signal without a name, which not every way of waiting can report.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_real_time_signal_is_an_end_like_another() {
+    let said = stdout(&run(demo!("call", "sh", "-c", "kill -40 $$")).code(168));
+    assert!(said.ends_with("Killed by signal: 40\n"), "{said}");
+}
+
+/// Runs a demo in a session of its own at a terminal, types `key` when `moment` is there to be
+/// read, and returns the exit code and all that appeared.
+#[cfg(unix)]
+fn type_at_a_terminal(
+    demo: &std::process::Command,
+    moment: &str,
+    key: u8,
+) -> (Option<i32>, String) {
+    use nix::{libc, unistd::setsid};
+    use std::{fs::File, io::Read, os::unix::process::CommandExt};
+
+    let terminal = nix::pty::openpty(None, None).expect("a terminal can be made");
+    let mut command = std::process::Command::new(demo.get_program());
+    let end = || terminal.slave.try_clone().expect("it can be cloned");
+    command.args(demo.get_args());
+    command.stdin(end()).stdout(end()).stderr(end());
+    let control = || {
+        setsid()?;
+        // SAFETY: it takes no pointer. It makes stdin's terminal that of our new session.
+        nix::errno::Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY as _, 0) })?;
+        Ok(())
+    };
+    // SAFETY: both are system calls and no more, which is what a forked child may do.
+    unsafe { command.pre_exec(control) };
+    let child = command.spawn().expect("the demo can be started");
+    drop((command, terminal.slave));
+
+    let mut terminal = File::from(terminal.master);
+    let (mut seen, mut typed, mut bytes) = (String::new(), false, [0; 1000]);
+    // At the end, Linux gives an error and not an end of file.
+    while let Ok(count @ 1..) = terminal.read(&mut bytes) {
+        seen += &String::from_utf8_lossy(&bytes[..count]);
+        if seen.contains(moment) && !typed {
+            terminal.write_all(&[key]).expect("the terminal takes it");
+            typed = true;
+        }
+    }
+    (finish(child).status.code(), seen)
+}
+
+/// The keys, as a terminal gets them.
+#[cfg(unix)]
+const CTRL_C: u8 = 3;
+#[cfg(unix)]
+const CTRL_BACKSLASH: u8 = 28;
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_is_for_the_child_to_decide() {
+    let handles = "trap 'echo caught; exit 7' INT QUIT; echo ready; sleep 30";
+    // Without a core file.
+    let dies = "ulimit -c 0; echo ready; exec sleep 30";
+    for (child, key, code, end) in [
+        (handles, CTRL_C, 7, "Exit code: 7"),
+        (handles, CTRL_BACKSLASH, 7, "Exit code: 7"),
+        (dies, CTRL_C, 130, "Killed by signal: 2 (SIGINT)"),
+        (dies, CTRL_BACKSLASH, 131, "Killed by signal: 3 (SIGQUIT)"),
+    ] {
+        let (ended, seen) = type_at_a_terminal(&demo!("call", "sh", "-c", child), "\nready", key);
+        assert_eq!(ended, Some(code), "{seen}");
+        assert!(seen.trim_end().ends_with(end), "{seen}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_child_ignores_ctrl_c_if_its_grandparent_wanted_that() {
+    let ignored = r#"trap '' INT; exec "$0" call sh -c 'kill -INT $$; exit 5'"#;
+    run(from_shell(ignored, &[])).code(5);
 }
 
 #[test]

@@ -4,9 +4,10 @@
 //! -p subprocess-demo`, or with a command of your own: `cargo run -p subprocess-demo -- call ls
 //! -l`.
 //!
-//! What to notice: the child writes to our stdout itself; we never see its output. And its exit
-//! code becomes ours, as in a shell: 127 for a program that does not exist, 126 for one that may
-//! not be run, 128 + N for one killed by signal N.
+//! What to notice: the child writes to our stdout itself; we never see its output. Its exit code
+//! becomes ours, as in a shell: 127 for a program that does not exist, 126 for one that may not be
+//! run, 128 + N for one killed by signal N. And Ctrl-C is for the child to decide: run `call
+//! python3`, press Ctrl-C, and Python goes on, and so do we.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -33,11 +34,15 @@ pub fn run(command: &[OsString]) -> anyhow::Result<u8> {
     let notes = ["nslookup".into(), "www.python.org".into()];
     let command = if command.is_empty() { &notes } else { command };
 
+    // Quoted where a shell needs quotes, so that the line can be pasted into one.
     let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
-    say!("$ {}", words.join(" "))?;
-    // The child writes to the same stdout, past our buffer: without the flush its line could come
-    // first.
+    say!("$ {}", shell_words::join(&words))?;
+    // The child writes to the same stdout, but does not know our buffer: what is still in there
+    // would come after the child's output. Today Rust keeps no whole line back, not even for a
+    // pipe. Python and C do, and Rust does not promise it.
     io::stdout().flush().context("cannot write to stdout")?;
+    #[cfg(unix)]
+    leave_ctrl_c_to_the_child().context("cannot handle Ctrl-C")?;
 
     let (program, arguments) = (&command[0], &command[1..]);
     let status = match Command::new(program).args(arguments).status() {
@@ -52,14 +57,40 @@ pub fn run(command: &[OsString]) -> anyhow::Result<u8> {
     Ok(ending::shell_code(status))
 }
 
+/// Makes Ctrl-C and Ctrl-\\ end the child, or not, as the child decides.
+///
+/// A terminal sends their signals, SIGINT and SIGQUIT, to the parent as well. If the parent died of
+/// one, the exit code would be lost; and a child that handles the signal would go on, and read from
+/// the terminal at the same time as the shell does.
+#[cfg(unix)]
+fn leave_ctrl_c_to_the_child() -> nix::Result<()> {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    extern "C" fn do_nothing(_: nix::libc::c_int) {}
+
+    // A handler and not SIG_IGN: the child's exec takes handlers away, but what is ignored stays
+    // ignored, and then no Ctrl-C would end the child.
+    for ctrl in [Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: a handler that does nothing is safe at any moment.
+        let before = unsafe { signal(ctrl, SigHandler::Handler(do_nothing)) }?;
+        if matches!(before, SigHandler::SigIgn) {
+            // Our own parent wanted it ignored, in the child as well.
+            // SAFETY: no code of ours is installed as a handler.
+            unsafe { signal(ctrl, SigHandler::SigIgn) }?;
+        }
+    }
+    Ok(())
+}
+
 /// Says why a program could not be started, and returns the exit code that a shell gives to that.
 ///
 /// # Errors
 /// When it is not the program's fault: when the system has no room for another process, say.
 fn why_not(program: &OsStr, error: io::Error) -> anyhow::Result<u8> {
     let path = Path::new(program);
-    // A name without a slash is looked for in the folders of PATH, and not here.
-    let is_there = path.components().count() > 1 && path.exists();
+    // A name without a slash is looked for in the folders of PATH. (An empty PATH is this folder.)
+    let bytes = program.as_encoded_bytes().iter();
+    let is_path = bytes.copied().map(char::from).any(std::path::is_separator);
+    let is_there = is_path && path.exists();
     if program.is_empty() || (error.kind() == ErrorKind::NotFound && !is_there) {
         complain(format_args!(
             "program {program:?} not found: install it, or try another: \
@@ -78,6 +109,7 @@ fn why_not(program: &OsStr, error: io::Error) -> anyhow::Result<u8> {
         // A path through a file that is no folder.
         ErrorKind::NotADirectory => error.to_string(),
         _ if error.raw_os_error() == Some(NO_PROGRAM) => {
+            // A shell would run it itself, as a script of its own. Python's `subprocess` does not.
             format!("{error}: a script's first line must name what runs it, as in #!/bin/sh")
         }
         _ => return Err(error).with_context(|| format!("cannot start {program:?}")),
