@@ -295,19 +295,31 @@ fn what_a_child_said_before_it_left_is_not_lost() {
 
 #[test]
 fn a_pipeline_ends_when_its_last_program_has_had_enough() {
-    let assert = run(demo!("pipeline")).success().stderr("");
+    let out = stdout(&run(demo!("pipeline")).success().stderr(""));
+    let (out, _) = out.split_at(out.rfind('$').expect("a second pipeline"));
     let (count, code) = match cfg!(unix) {
         true => ("killed by signal: 13 (SIGPIPE)", 141),
         false => ("exit code 0", 0),
     };
     assert_eq!(
-        stdout(&assert),
+        out,
         format!(
             "$ count | square | take\n1\n4\n9\n\
              count: {count}\nsquare: exit code 0\ntake: exit code 0\n\
              Exit code in a shell: 0; with pipefail: {code}\n"
         )
     );
+}
+
+#[test]
+fn a_shell_does_not_tell_that_a_program_in_the_middle_failed() {
+    let out = stdout(&run(demo!("pipeline")).success());
+    let (_, out) = out.split_at(out.rfind('$').expect("a second pipeline"));
+    let expected = "$ count | fail | take\n1\n2\n";
+    assert!(out.starts_with(expected), "{out}");
+    let expected = "fail: exit code 3\ntake: exit code 0\n\
+                    Exit code in a shell: 0; with pipefail: 3\n";
+    assert!(out.ends_with(expected), "{out}");
 }
 
 #[test]
@@ -320,19 +332,49 @@ fn merged_lines_are_in_the_order_written() {
     );
 }
 
+/// What `timeout` prints for its first child, and for its second.
+fn both_children(out: &str) -> (&str, &str) {
+    let second = out.rfind(" has ").expect("a child");
+    out.split_at(out[..second].rfind("Child").expect("its name"))
+}
+
+#[cfg(unix)]
 #[test]
-fn a_child_that_hangs_is_gone_with_its_children_within_a_second_of_the_limit() {
+fn a_child_that_is_asked_to_end_can_finish_its_work_first() {
     let out = stdout(&run(demo!("timeout")).success().stderr(""));
-    let child = capture(&out, r"Child (\d+) has 1 s\.");
-    let helpers = capture(
-        &out,
+    let (polite, _) = both_children(&out);
+    let child = capture(polite, r"Child (\d+) has 1 s\.");
+    let expected = [
+        &format!("Child {child} has 1 s."),
+        "  I end when I am asked.",
+        "Time is up: asked to end.",
+        "  I was asked: my work is saved, and I end.",
+        "All ended when asked.",
+        &format!("Child {child}: exit code 0"),
+    ];
+    assert_eq!(polite.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_child_that_hangs_is_gone_with_its_children() {
+    // They are in a group of their own, and when they are killed, they come to us as orphans.
+    #[cfg(unix)]
+    adopt_orphans();
+    let out = stdout(&run(demo!("timeout")).success().stderr(""));
+    let (_, out) = both_children(&out);
+    let child = capture(out, r"Child (\d+) has 1 s\.");
+    let ids = capture(
+        out,
         r"  I don't end when asked, nor do my children \[(\d+, \d+)\]\.",
     );
-    let after = capture(&out, r"All gone, (\d\.\d\d) s after the limit\.");
-    assert!(after.parse::<f64>().expect("a number") < 1.0, "{out}");
+    let after = capture(out, r"All gone, (\d+\.\d\d) s after the limit\.");
+    if cfg!(unix) {
+        let after: f64 = after.parse().expect("a number");
+        assert!(after >= 0.5, "it was not given the time to end: {out}");
+    }
     let mut lines = vec![
         format!("Child {child} has 1 s."),
-        format!("  I don't end when asked, nor do my children [{helpers}]."),
+        format!("  I don't end when asked, nor do my children [{ids}]."),
         "Time is up: asked to end.".to_owned(),
         "Still there: killed.".to_owned(),
         format!("All gone, {after} s after the limit."),
@@ -342,7 +384,74 @@ fn a_child_that_hangs_is_gone_with_its_children_within_a_second_of_the_limit() {
         lines.remove(2);
         lines.pop();
     }
-    assert_order(&out, lines);
+    assert_order(out, lines);
+    #[cfg(unix)]
+    {
+        assert_soon(|| group_is_gone(child.parse().expect("an id")));
+        for id in ids.split(", ").map(|id| id.parse().expect("an id")) {
+            assert!(nix::sys::signal::kill(pid(id), None).is_err(), "{id} lives");
+        }
+    }
+}
+
+/// Waits until this is so, for a time that only a fault exceeds.
+#[cfg(unix)]
+fn assert_soon(is_so: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it is not so");
+        thread::yield_now();
+    }
+}
+
+/// Starts `timeout` with a limit that is never reached, and lets its first child end. Returns what
+/// the second child prints, and its id.
+#[cfg(unix)]
+fn start_with_a_long_limit() -> (std::process::Child, u32) {
+    use nix::sys::signal::{Signal, kill};
+    let start = demo!("timeout", "--limit", "3600").spawn();
+    let mut demo = start.expect("the demo can be started");
+    let out = read_until(&mut demo, "I end when I am asked.\n");
+    let polite = capture(&out, r"Child (\d+) has 3600 s\.");
+    kill(pid(polite.parse().expect("an id")), Signal::SIGTERM).expect("it is there");
+    let out = read_until(&mut demo, "].\n");
+    assert!(out.contains("\nAll ended in time.\n"), "{out}");
+    let stubborn = capture(&out, r"Child (\d+) has 3600 s\.");
+    (demo, stubborn.parse().expect("an id"))
+}
+
+#[cfg(unix)]
+#[test]
+fn children_that_end_in_time_are_not_killed() {
+    use nix::sys::signal::{Signal, killpg};
+    adopt_orphans();
+    let (demo, stubborn) = start_with_a_long_limit();
+    killpg(pid(stubborn), Signal::SIGHUP).expect("it is there");
+    let output = finish(demo);
+    let out = String::from_utf8(output.stdout).expect("text");
+    let end = format!("Child {stubborn}: killed by signal: 1 (SIGHUP)");
+    assert_order(&out, ["All ended in time.", &end]);
+    assert_eq!(output.status.code(), Some(128 + 1), "{out}");
+    assert_soon(|| group_is_gone(stubborn));
+}
+
+/// The child's own children hold the pipe, and are in its group still.
+#[cfg(unix)]
+#[test]
+fn the_end_of_the_child_alone_is_not_the_end() {
+    use nix::sys::signal::{Signal, kill};
+    use std::sync::mpsc::RecvTimeoutError;
+    let (mut demo, stubborn) = start_with_a_long_limit();
+    kill(pid(stubborn), Signal::SIGKILL).expect("it is there");
+    let lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
+    let news = receiver.recv_timeout(Duration::from_millis(300));
+    assert_eq!(news.map_err(|_| ()).err(), Some(()), "nothing was printed");
+    kill(pid(demo.id()), Signal::SIGKILL).expect("it is there");
+    let end = receiver.recv_timeout(Duration::from_secs(30));
+    assert_eq!(end.err(), Some(RecvTimeoutError::Disconnected));
+    finish(demo);
 }
 
 #[test]
@@ -359,11 +468,17 @@ fn one_byte_more_than_a_pipe_holds_is_a_deadlock_for_who_does_not_read() {
     let (stuck, done) = out
         .split_once("First read, then wait:\n")
         .expect("two versions");
-    let holds = |text| capture(text, r"  child: (\d+) bytes written, one to go");
+    let holds = |text| capture(text, r"  child \d+: (\d+) bytes written, one to go");
+    let child = |text| capture(text, r"  child (\d+): \d+ bytes written, one to go");
     assert_order(
         stuck,
         [
-            "Watchdog: not done after 1s, and never will be:",
+            &format!(
+                "  child {}: {} bytes written, one to go",
+                child(stuck),
+                holds(stuck)
+            ),
+            "Watchdog: 1s later, nothing has happened:",
             "  the child waits until its parent reads;",
             "  the parent does not read until its child has ended.",
         ],
@@ -375,7 +490,7 @@ fn one_byte_more_than_a_pipe_holds_is_a_deadlock_for_who_does_not_read() {
     assert_order(
         done,
         [
-            "  child: the last byte is in the pipe",
+            &format!("  child {}: the last byte is in the pipe", child(done)),
             &format!("  parent: {all} bytes read; exit code 0"),
         ],
     );
@@ -385,9 +500,54 @@ fn one_byte_more_than_a_pipe_holds_is_a_deadlock_for_who_does_not_read() {
     #[cfg(target_os = "linux")]
     {
         use nix::fcntl::{FcntlArg, fcntl};
+        let parent = capture(stuck, r"Parent (\d+): .*");
+        assert_order(
+            stuck,
+            [format!(
+                "  child {} sleeps in the system call write, parent {parent} in wait4;",
+                child(stuck)
+            )],
+        );
         let (reader, _writer) = std::io::pipe().expect("a pipe can be made");
         let size = fcntl(&reader, FcntlArg::F_GETPIPE_SZ).expect("its size can be asked");
         assert_eq!(holds(done), size.to_string());
+    }
+}
+
+/// A parent that is slow, or does not get the processor, is not one that waits for ever.
+#[cfg(unix)]
+#[test]
+fn the_watchdogs_patience_begins_when_the_pipe_is_full() {
+    use nix::sys::signal::{Signal, killpg};
+    let mut demo = demo!("deadlock").spawn().expect("the demo can be started");
+    let out = read_until(&mut demo, "and read then\n");
+    let parent = capture(&out, r"  parent (\d+): .*").parse().expect("an id");
+    killpg(pid(parent), Signal::SIGSTOP).expect("it is there");
+    // Longer than the watchdog's patience. If the pipe was full before the parent was stopped, this
+    // shows nothing, but is no fault.
+    thread::sleep(Duration::from_millis(1500));
+    killpg(pid(parent), Signal::SIGCONT).expect("it is there");
+    let out = String::from_utf8(finish(demo).stdout).expect("text");
+    let (_, diagnosis) = out.split_once("one to go\n").expect("the pipe was full");
+    assert!(diagnosis.starts_with("Watchdog"), "{out}");
+}
+
+/// Then the system would reap the children itself, and tell nobody how they ended.
+#[cfg(target_os = "linux")]
+#[test]
+fn every_lesson_works_where_its_starter_ignores_sigchld() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    use std::os::unix::process::CommandExt;
+    for mut demo in [
+        demo!("pipeline"),
+        demo!("merge"),
+        demo!("call", &itself(), "--version"),
+    ] {
+        // SAFETY: one system call, which installs no code of ours.
+        let ignore = || unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) };
+        // SAFETY: `ignore` is a system call and no more, which is what a forked child may do.
+        unsafe { demo.pre_exec(move || Ok(ignore().map(drop)?)) };
+        run(demo).success().stderr("");
     }
 }
 
@@ -452,15 +612,15 @@ fn no_child_outlives_a_lesson_that_is_killed() {
         (
             vec!["timeout", "--limit", "3600"],
             r"Child (\d+) .*",
-            "don't end when asked",
+            "I end when I am asked",
         ),
         (vec!["deadlock"], r"  parent (\d+): .*", "one to go"),
     ];
     for (lesson, group, moment) in lessons {
-        for signal in [Signal::SIGINT, Signal::SIGKILL] {
+        for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGKILL] {
             // Every process that comes of the demo has our pipe as its descriptor 3, although the
             // demo gives its children another stdout. So the pipe ends when nobody is left.
-            let with_pipe = from_shell(r#"exec "$0" "$@" 3>&1"#, &lesson).spawn();
+            let with_pipe = from_shell(r#"ulimit -c 0; exec "$0" "$@" 3>&1"#, &lesson).spawn();
             let mut demo = with_pipe.expect("sh can be started");
             let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
             let mut so_far = String::new();

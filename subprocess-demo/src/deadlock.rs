@@ -3,24 +3,24 @@
 //! Mirrors Python's `p = Popen(..., stdout=PIPE)`, `p.wait()`, `p.stdout.read()`, against which
 //! Python's documentation warns. Run it with `cargo run -p subprocess-demo -- deadlock`.
 //!
-//! What to notice: with a few lines of output, it works. A pipe holds a certain amount, which is
-//! asked from the system; with one byte more the child waits for its parent to read, and the parent
-//! waits for its child to end. Both are as patient as processes are. So the careless parent is
-//! itself a child here, under the eyes of a watchdog. Then the same with two lines exchanged.
+//! What to notice: with a few lines of output, it works. A pipe holds a certain amount, and the
+//! system says how much. With one byte more, the child waits until its parent reads, and the parent
+//! waits until its child ends: both wait for ever. So the parent that makes this mistake is a child
+//! of ours here, and we are its watchdog. Then the same parent with two lines exchanged.
 
 use std::{
     io::{self, Write},
     process::{self, Child},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use os_pipe::PipeReader;
 
 use crate::{
     capacity::capacity,
     ending,
-    family::Family,
+    family::{Family, News},
     output::say,
     role::{self, Role},
 };
@@ -32,44 +32,90 @@ pub const ROLES: [(&str, Role); 3] = [
     ("fill-the-pipe", fill_the_pipe),
 ];
 
-/// Who has not ended after this is stuck. The work takes some milliseconds.
+/// How long the watchdog waits once the pipe is full. Reading it would take microseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// For the version that works. Reached only if it does not.
+/// For everything that ends by itself. Reached only if it does not.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// What the child prints when the pipe is as full as it can be.
+const FULL: &str = "bytes written, one to go";
 
 pub fn run() -> anyhow::Result<u8> {
     say!("First wait, then read:")?;
-    let ended = ends_within(PATIENCE, "wait-then-read")?;
-    ensure!(
-        !ended,
-        "no deadlock: this pipe holds more than the system says"
-    );
+    observe("wait-then-read", see_that_it_hangs)?;
     say!("First read, then wait:")?;
-    let ended = ends_within(LIMIT, "read-then-wait")?;
-    ensure!(ended, "still not done after {LIMIT:?}");
+    observe("read-then-wait", |family| {
+        let ended = family.relay(LIMIT)?;
+        ensure!(ended, "still not done after {LIMIT:?}");
+        Ok(())
+    })?;
     Ok(0)
 }
 
-/// The watchdog: whether a parent in this role ends in time. If not, it says why, and ends it.
-fn ends_within(limit: Duration, role: &str) -> anyhow::Result<bool> {
+/// Starts a parent in this role, and ends it after it was watched, whatever came of that.
+fn observe(role: &str, watch: fn(&Family) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let family = Family::start(role::command(role)?)?;
     let id = family.id();
-    let relayed = family.relay(limit);
-    // Whatever came of it: nobody stays, and the parent is reaped.
+    let watched = watch(&family);
     let status = family.end()?;
-    let ended = relayed?;
-    if !ended {
-        say!("Watchdog: not done after {limit:?}, and never will be:")?;
-        say!("  the child waits until its parent reads;")?;
-        say!("  the parent does not read until its child has ended.")?;
-    }
-    say!("Parent {id}: {}", ending::words(status))?;
-    ensure!(!ended || status.success(), "the parent failed");
-    Ok(ended)
+    watched?;
+    say!("Parent {id}: {}", ending::words(status))
 }
 
-/// A parent whose child has a full pipe and one byte more.
+/// The watchdog.
+fn see_that_it_hangs(family: &Family) -> anyhow::Result<()> {
+    // Its clock starts when the pipe is full, not when the parent does: a slow start proves nothing.
+    let News::Line(line) = family.relay_until(LIMIT, |line| line.ends_with(FULL))? else {
+        bail!("the child did not fill its pipe");
+    };
+    let child: u32 = line
+        .split([' ', ':'])
+        .find_map(|word| word.parse().ok())
+        .context("the child did not name its id")?;
+    let parent = family.id();
+
+    let start = Instant::now();
+    let both_are_asleep = loop {
+        let ended = family.relay(PATIENCE)?;
+        ensure!(!ended, "no deadlock: the parent and its child have ended");
+        match sleeps_in(child, "write").zip(sleeps_in(parent, "wait4")) {
+            None => break false,
+            Some((true, true)) => break true,
+            Some(_) => ensure!(
+                start.elapsed() < LIMIT,
+                "no deadlock: one of them is at work"
+            ),
+        }
+    };
+    say!("Watchdog: {PATIENCE:?} later, nothing has happened:")?;
+    if both_are_asleep {
+        say!("  child {child} sleeps in the system call write, parent {parent} in wait4;")?;
+    }
+    say!("  the child waits until its parent reads;")?;
+    say!("  the parent does not read until its child has ended.")
+}
+
+/// Whether a process sleeps in this system call. `None` if the system does not say.
+#[cfg(target_os = "linux")]
+fn sleeps_in(id: u32, call: &str) -> Option<bool> {
+    use nix::libc::{SYS_wait4, SYS_write};
+    // The number of the call and its arguments; or "running". See proc_pid_syscall(5).
+    let text = std::fs::read_to_string(format!("/proc/{id}/syscall")).ok()?;
+    let number = if call == "write" {
+        SYS_write
+    } else {
+        SYS_wait4
+    };
+    Some(text.split(' ').next() == Some(&number.to_string()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sleeps_in(_: u32, _: &str) -> Option<bool> {
+    None
+}
+
+/// A parent whose child fills the pipe, and then has one byte more.
 fn wait_then_read() -> anyhow::Result<u8> {
     role::end_with_stdin()?;
     say!(
@@ -114,10 +160,11 @@ fn fill_the_pipe() -> anyhow::Result<u8> {
     let capacity = capacity(&pipe).context("cannot ask for the pipe's capacity")?;
     let full = pipe.write_all(&vec![b'.'; capacity]);
     full.context("cannot fill the pipe")?;
-    writeln!(io::stderr(), "child: {capacity} bytes written, one to go")?;
-    // A write that finds no room waits until somebody reads, or until there is nobody who could.
+    let id = process::id();
+    writeln!(io::stderr(), "child {id}: {capacity} {FULL}")?;
+    // A write that finds no room waits until somebody reads, or until nobody is left who could.
     let more = pipe.write_all(b".");
     more.context("cannot write the last byte")?;
-    writeln!(io::stderr(), "child: the last byte is in the pipe")?;
+    writeln!(io::stderr(), "child {id}: the last byte is in the pipe")?;
     Ok(0)
 }

@@ -10,10 +10,10 @@ pub fn words(status: ExitStatus) -> String {
     }
 }
 
-/// The exit code that a shell makes of it: the child's own, or 128 + N for signal N.
+/// The exit code that a shell gives to this: the child's own, or 128 + N for signal N.
 pub fn shell_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| Some(128 + signal(status)?));
-    // Windows knows codes above 255. Ours says at least that it was not 0.
+    // Windows has codes above 255. Ours says at least that it was not 0.
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 

@@ -1,12 +1,11 @@
-//! A child together with all processes that come of it: watched through one pipe, ended as one.
+//! A child together with all its descendants: watched through one pipe, and ended as one.
 //!
-//! They all inherit the writing end of the pipe as their stdout and stderr. So it comes to its end
-//! of file when the last of them is gone (unless one of them closes it before). That is better news
-//! than the end of the child alone; and one can wait for it with a limit, and without asking again
-//! and again.
+//! All of them inherit the writing end of the pipe as their stdout and stderr. So the pipe comes to
+//! its end of file when the last of them has ended (or has closed its copy). That tells more than
+//! the end of the child alone. And we can wait for it with a limit, without polling.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -17,8 +16,18 @@ use anyhow::Context;
 
 use crate::output::say;
 
-/// So many lines wait for us at most. Then the family has to wait.
+/// At most this many lines wait to be relayed. After that, whoever writes has to wait.
 const ROOM: usize = 100;
+
+/// What came of waiting for a line.
+pub enum News {
+    /// The line.
+    Line(String),
+    /// The whole family has ended.
+    AllGone,
+    /// Neither, within the limit.
+    LimitReached,
+}
 
 pub struct Family {
     /// Its stdin is a pipe of which we hold the writing end: if we die, its input ends.
@@ -33,7 +42,8 @@ impl Family {
         let second = writer.try_clone().context("cannot clone a pipe's end")?;
         command.stdin(Stdio::piped()).stdout(writer).stderr(second);
         // A process group of its own, which its children will belong to: a signal can be sent to a
-        // group as a whole. (Ctrl-C in a terminal no longer reaches it. It ends by its stdin.)
+        // group as a whole. (Ctrl-C in a terminal does not reach this group. It ends our own
+        // process, and then the child's stdin ends.)
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().context("cannot start the child")?;
@@ -42,8 +52,7 @@ impl Family {
 
         // A pipe cannot be read with a limit in time, but a channel can. It ends with the pipe.
         let (sender, lines) = mpsc::sync_channel(ROOM);
-        let mut said = BufReader::new(reader).lines().map_while(Result::ok);
-        let pass_on = move || said.try_for_each(|line| sender.send(line));
+        let pass_on = move || lines_of(reader).try_for_each(|line| sender.send(line));
         let started = thread::Builder::new().spawn(pass_on);
         started.context("cannot start a thread")?;
         Ok(Self { child, lines })
@@ -54,25 +63,40 @@ impl Family {
         self.child.id()
     }
 
-    /// Says what the family says, until all of it is gone (true) or until the limit (false).
+    /// Prints what the family prints, until all of it is gone (true) or until the limit (false).
     pub fn relay(&self, limit: Duration) -> anyhow::Result<bool> {
+        let news = self.relay_until(limit, |_| false)?;
+        Ok(matches!(news, News::AllGone))
+    }
+
+    /// Prints what the family prints, until a line is the one that we wait for.
+    pub fn relay_until(
+        &self,
+        limit: Duration,
+        is_awaited: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<News> {
         let start = Instant::now();
-        // Who talks without a pause has no more time than the others.
+        // One limit for all lines together: a child that never stops writing gets no more time.
         while let Some(left) = limit.checked_sub(start.elapsed()) {
             match self.lines.recv_timeout(left) {
-                Ok(line) => say!("  {line}")?,
-                Err(RecvTimeoutError::Disconnected) => return Ok(true),
+                Ok(line) => {
+                    say!("  {line}")?;
+                    if is_awaited(&line) {
+                        return Ok(News::Line(line));
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(News::AllGone),
                 Err(RecvTimeoutError::Timeout) => break,
             }
         }
-        Ok(false)
+        Ok(News::LimitReached)
     }
 
-    /// Kills whoever of the family is left, then reaps the child, and says how it ended.
+    /// Kills those of the family that are left, then reaps the child, and returns how it ended.
     pub fn end(mut self) -> anyhow::Result<ExitStatus> {
         self.kill();
-        // After the kill, never before it: until it is reaped, a dead child keeps its id, and with
-        // it the group's, from being given to strangers.
+        // After the kill, never before it: the id of a dead child is not given to another process
+        // until the child is reaped. After that, we could kill a group that is not ours.
         let status = self.child.wait();
         status.with_context(|| format!("cannot wait for child {}", self.id()))
     }
@@ -92,20 +116,38 @@ impl Family {
     #[cfg(unix)]
     fn signal(&self, signal: nix::sys::signal::Signal) {
         let group = nix::unistd::Pid::from_raw(self.id().cast_signed());
-        // It fails only if nobody is left who could be signalled, and that is fine.
+        // It fails only if the group has no process left, and that is what we want.
         let _ = nix::sys::signal::killpg(group, signal);
     }
 
-    /// Kills the child. Windows knows no group of processes like Unix's, and its "job objects" are
-    /// beyond Rust's library: the child's own children are not killed. But the pipe that is their
-    /// stdin ends here, and ours heed that.
+    /// Kills the child. Windows has no process groups like those of Unix, and Rust's standard
+    /// library does not offer its "job objects": the child's own children are not killed. But their
+    /// stdin, a pipe, ends here, and our programs end then.
     #[cfg(not(unix))]
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         self.child.stdin = None;
     }
 
-    /// Windows has no way to ask, of a program without windows.
+    /// Windows cannot ask a program without windows to end.
     #[cfg(not(unix))]
     pub fn terminate(&mut self) {}
+}
+
+/// The lines of a pipe, up to its end. Bytes that are no UTF-8 are replaced: a child may write what
+/// it likes, and that is no end of file.
+fn lines_of(pipe: impl io::Read) -> impl Iterator<Item = String> {
+    let lines = BufReader::new(pipe).split(b'\n').map_while(Result::ok);
+    lines.map(|line| String::from_utf8_lossy(&line).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_end_the_output() {
+        let lines: Vec<_> = lines_of(&b"one\n\xff\nthree"[..]).collect();
+        assert_eq!(lines, ["one", "\u{fffd}", "three"]);
+    }
 }

@@ -1,9 +1,9 @@
 //! # subprocess-demo: another program as a child
 //!
-//! Until now a child ran our own code. Here it is any program, and what connects us are its
-//! arguments, its standard streams and its exit code. The streams are pipes, so that the lessons
-//! are about pipes too: who holds which end, when the end of file comes, and why the order of two
-//! lines matters.
+//! In the demos before this one, a child runs our own code. Here a child can be any program, and
+//! what connects us to it are its arguments, its standard streams and its exit code. The streams
+//! are pipes, so the lessons are about pipes too: who holds which end, when the end of file comes,
+//! and why the order of two lines matters.
 //!
 //! ```text
 //! cargo run -p subprocess-demo                          the notes' own program: call.rs
@@ -12,15 +12,17 @@
 //! cargo run -p subprocess-demo -- pipeline              three programs in a row
 //! cargo run -p subprocess-demo -- merge                 stdout and stderr as one stream
 //! cargo run -p subprocess-demo -- timeout               a child that hangs, and its children
-//! cargo run -p subprocess-demo -- deadlock              the classic hang, watched
+//! cargo run -p subprocess-demo -- deadlock              the classic hang, and a watchdog
 //! ```
 //!
-//! Each lesson has the file of its name. What they share: [`role`] is how this program plays its
-//! own children, so that they exist on every machine; [`ending`] how a child ended; [`family`] a
-//! child with its own children, watched and ended as one; [`capacity`] how much a pipe holds.
+//! Each lesson has the file of its name. The lessons share four files: [`role`] starts this program
+//! again as its own child, so that the children exist on every machine; [`ending`] says how a child
+//! ended; [`family`] is a child with its descendants, watched and ended as one; [`capacity`] says
+//! how much a pipe holds.
 
 use std::{ffi::OsString, process::ExitCode, time::Duration};
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 mod call;
@@ -53,22 +55,28 @@ enum Lesson {
     },
     /// Send a child more text than a pipe holds, and get as much back, without deadlock.
     Communicate,
-    /// Join three programs by pipes; the last one to start ends first, and that ends the others.
+    /// Join three programs by pipes: the last one ends first, and that ends the others.
     Pipeline,
     /// Read a child's stdout and stderr as one stream, in the order written.
     Merge,
-    /// End a child that hangs, and all its own children, when its time is up.
+    /// Ask a child to end when its time is up, and kill one that does not, with all its children.
     Timeout {
-        /// The time that it has, in seconds.
+        /// The time that each child has, in seconds.
         #[arg(long, default_value = "1", allow_negative_numbers = true, value_parser = seconds)]
         limit: Duration,
     },
-    /// See a parent and its child wait for each other, and what would have helped.
+    /// See a parent and its child wait for each other, and how to do it right.
     Deadlock,
 }
 
 fn main() -> ExitCode {
-    // First of all: in a child of ours, its role is the whole program.
+    ExitCode::from(output::exit_code(run()))
+}
+
+fn run() -> anyhow::Result<u8> {
+    #[cfg(unix)]
+    reset_sigchld().context("cannot reset SIGCHLD")?;
+    // Before the command line is parsed: in a child of ours, its role is the whole program.
     let roles = [
         &communicate::ROLES[..],
         &pipeline::ROLES,
@@ -77,10 +85,9 @@ fn main() -> ExitCode {
         &deadlock::ROLES,
     ];
     if let Some(result) = role::play(&roles.concat()) {
-        return ExitCode::from(output::exit_code(result));
+        return result;
     }
-    let cli = Cli::parse();
-    ExitCode::from(output::exit_code(match cli.lesson {
+    match Cli::parse().lesson {
         None => call::run(&[]),
         Some(Lesson::Call { command }) => call::run(&command),
         Some(Lesson::Communicate) => communicate::run(),
@@ -88,7 +95,16 @@ fn main() -> ExitCode {
         Some(Lesson::Merge) => merge::run(),
         Some(Lesson::Timeout { limit }) => timeout::run(limit),
         Some(Lesson::Deadlock) => deadlock::run(),
-    }))
+    }
+}
+
+/// Makes sure that we can wait for our children. Who starts us may ignore SIGCHLD, and we inherit
+/// that; the system then reaps our children itself, and nobody learns how they ended.
+#[cfg(unix)]
+fn reset_sigchld() -> nix::Result<()> {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: no code of ours is installed as a handler.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map(drop)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

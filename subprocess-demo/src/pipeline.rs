@@ -4,14 +4,15 @@
 //! Popen(..., stdin=p1.stdout)`, `p1.stdout.close()`. Run it with `cargo run -p subprocess-demo --
 //! pipeline`.
 //!
-//! What to notice: `count` never ends by itself, and nobody kills it. `take` leaves after three
-//! lines; so the last reader of `square`'s pipe is gone, and `square` cannot write; so it leaves,
-//! and `count` cannot write. That works only if we hold no end of these pipes ourselves: while a
-//! reader is left anywhere, a writer does not fail but waits.
+//! What to notice: `count` never ends by itself, and nobody kills it. `take` ends after three
+//! lines, so `square`'s pipe has no reader any more, its write fails, and it ends; so `count`'s pipe
+//! has no reader, and `count` ends too. That works only if we hold no end of these pipes ourselves:
+//! while one reader is left anywhere, a writer does not fail but waits. The second time, the program
+//! in the middle fails. `take` only sees that its input ends, and a shell only looks at `take`.
 
 use std::{
     io::{self, Write},
-    process::Stdio,
+    process::{Child, Stdio},
 };
 
 use anyhow::Context;
@@ -23,67 +24,69 @@ use crate::{
 };
 
 /// The children of this lesson.
-pub const ROLES: [(&str, Role); 3] = [("count", count), ("square", square), ("take", take)];
-
-/// What a shell makes of a death by SIGPIPE.
-const DIED_OF_SIGPIPE: u8 = 128 + 13;
+pub const ROLES: [(&str, Role); 4] = [
+    ("count", count),
+    ("square", square),
+    ("fail", fail),
+    ("take", take),
+];
 
 pub fn run() -> anyhow::Result<u8> {
-    say!("$ count | square | take")?;
-    // `take` writes to the same stdout, past our buffer.
+    pipeline(["count", "square", "take"])?;
+    pipeline(["count", "fail", "take"])?;
+    Ok(0)
+}
+
+/// Runs three programs as a pipeline, and prints how each of them ended.
+fn pipeline(names: [&str; 3]) -> anyhow::Result<()> {
+    say!("$ {}", names.join(" | "))?;
+    // The last program writes to the same stdout, and does not know our buffer (see `call.rs`).
     io::stdout().flush().context("cannot write to stdout")?;
 
-    // `std::io::pipe` does the same since Rust 1.87; os_pipe is for compilers older than that.
-    let (from_count, to_square) = os_pipe::pipe().context("cannot make a pipe")?;
-    let count = role::command("count")?
-        .stdin(Stdio::null())
-        .stdout(to_square)
-        .spawn()
-        .context("cannot start count")?;
-    // That semicolon ended the life of the `Command`, and with it our writing end. If we kept it,
-    // `square` would never see an end of file, even with `count` long gone.
-    let (from_square, to_take) = os_pipe::pipe().context("cannot make a pipe")?;
-    let square = role::command("square")?
-        .stdin(from_count)
-        .stdout(to_take)
-        .spawn()
-        .context("cannot start square")?;
-    // And this one ended our reading end of the first pipe: `square` has the only one now. If we
-    // kept it, `count` would fill the pipe and wait for ever, for us to read.
-    let take = role::command("take")?
-        .stdin(from_square)
-        .spawn()
-        .context("cannot start take")?;
+    // Since Rust 1.87, `std::io::pipe` does the same.
+    let (first_reader, first_writer) = os_pipe::pipe().context("cannot make a pipe")?;
+    let first = start(names[0], Stdio::null(), first_writer)?;
+    // That call took our writing end, and closed it. If we kept it, the second program would never
+    // see an end of file, not even after the first one's end.
+    let (second_reader, second_writer) = os_pipe::pipe().context("cannot make a pipe")?;
+    let second = start(names[1], first_reader, second_writer)?;
+    // And this one took our reading end of the first pipe: the second program has the only one now.
+    // If we kept it, `count` would fill the pipe and then wait for ever, for us to read.
+    let third = start(names[2], second_reader, Stdio::inherit())?;
 
     let mut ends = Vec::new();
-    for (name, mut child) in [("count", count), ("square", square), ("take", take)] {
+    for (name, mut child) in names.into_iter().zip([first, second, third]) {
         let status = child.wait();
         ends.push((
             name,
             status.with_context(|| format!("cannot wait for {name}"))?,
         ));
     }
-    // All have ended: from here on, it does no harm if nobody reads what we say.
+    // All have ended: if nobody reads what we print from here on, no process is left behind.
     for (name, status) in &ends {
         say!("{name}: {}", ending::words(*status))?;
     }
     let codes: Vec<u8> = ends.iter().map(|end| ending::shell_code(end.1)).collect();
+    // The option `pipefail` of a shell: the code of the last one that failed.
     let pipefail = codes.iter().rfind(|code| **code != 0).unwrap_or(&0);
     say!(
         "Exit code in a shell: {}; with pipefail: {pipefail}",
         codes[2]
-    )?;
-    // Ours is like pipefail's. But a writer whose reader has had enough did not fail.
-    let failure = codes
-        .iter()
-        .rfind(|code| ![0, DIED_OF_SIGPIPE].contains(code));
-    Ok(failure.copied().unwrap_or(0))
+    )
+}
+
+/// Starts a program of the pipeline. Our own copies of its pipes' ends are closed when `command` goes
+/// out of scope.
+fn start(name: &str, input: impl Into<Stdio>, output: impl Into<Stdio>) -> anyhow::Result<Child> {
+    let mut command = role::command(name)?;
+    let child = command.stdin(input).stdout(output).spawn();
+    child.with_context(|| format!("cannot start {name}"))
 }
 
 /// The first program: 1, 2, 3, and so on.
 ///
-/// A program written in C gets the signal SIGPIPE when it writes to a pipe without a reader, and
-/// dies of it: nobody must check each write. This one does so too.
+/// A program written in C gets the signal SIGPIPE when it writes to a pipe without a reader, and is
+/// killed by it: so it ends even if it does not check its writes. This program does the same.
 fn count() -> anyhow::Result<u8> {
     #[cfg(unix)]
     {
@@ -100,13 +103,21 @@ fn count() -> anyhow::Result<u8> {
 /// The second: the square of each number.
 ///
 /// A program written in Rust ignores the signal, and its write fails with the error EPIPE instead.
-/// What to make of it is its own choice; ours is to end well (see `output.rs`).
+/// Then it decides itself what to do; ours ends with exit code 0 (see `output.rs`).
 fn square() -> anyhow::Result<u8> {
     for line in io::stdin().lines() {
         let number: u64 = line.context("cannot read stdin")?.parse()?;
         say!("{}", number.wrapping_mul(number))?;
     }
     Ok(0)
+}
+
+/// Instead of the second: a program that fails after two lines.
+fn fail() -> anyhow::Result<u8> {
+    for line in io::stdin().lines().take(2) {
+        say!("{}", line.context("cannot read stdin")?)?;
+    }
+    Ok(3)
 }
 
 /// The third: three lines are enough.

@@ -1,10 +1,11 @@
-//! Children that exist on every machine: this program itself, started again with a word that says
-//! which part it plays.
+//! Children that exist on every machine: this program itself, started again with the name of the
+//! role that it plays.
 //!
 //! What a child does stands beside what its parent does, in the lesson's own file. `main.rs` has
-//! the table of all roles. None of them outlives its parent: each ends when its input ends or when
-//! its output breaks, and for a pipe held by the parent that is when the parent is gone, in
-//! whatever way.
+//! the table of all roles. No child outlives its lesson: each ends at the end of its input, or when
+//! its output fails, and the other end of that pipe is held by the lesson, or by another child of
+//! it. So it does not matter how the lesson ends. (If only a child between the two is killed, its
+//! own children go on: `timeout` shows what that takes.)
 
 use std::{
     env,
@@ -19,7 +20,7 @@ use anyhow::{Context, anyhow};
 /// What a child does; what it returns becomes its exit code.
 pub type Role = fn() -> anyhow::Result<u8>;
 
-/// As the first argument, it tells this program that it plays a role, whose name follows.
+/// The first argument of a child of ours. The name of its role follows.
 const ROLE: &str = "--role";
 
 /// A command that starts a child in the role of this name.
@@ -30,7 +31,7 @@ pub fn command(name: &str) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// In a child: plays its role, and returns what came of it. Anywhere else: `None`.
+/// In a child: plays its role, and returns the result. In any other process: `None`.
 pub fn play(roles: &[(&str, Role)]) -> Option<anyhow::Result<u8>> {
     let mut args = env::args_os().skip(1);
     if args.next().as_deref() != Some(OsStr::new(ROLE)) {

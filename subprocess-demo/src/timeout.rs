@@ -3,10 +3,11 @@
 //! Mirrors Python's `subprocess.run(..., timeout=1)`, which kills the child alone: its children go
 //! on. Run it with `cargo run -p subprocess-demo -- timeout`.
 //!
-//! What to notice: first they are asked (SIGTERM), for a program may have something to put in
-//! order. This one is deaf to that. Then they are killed (SIGKILL), which no program can refuse.
-//! And not the child is killed, but its process group: a child can start others, and they outlive
-//! it. That all are gone is not assumed but seen: the pipe that they all wrote to has ended.
+//! What to notice: first we ask a child to end (SIGTERM), since a program may have something to
+//! finish. The first child here does so. The second ignores the signal, and so do its children.
+//! Then we kill (SIGKILL), which no program can refuse: not only the child, but its whole process
+//! group, since a child's own children outlive it. And we do not assume that all of them are gone,
+//! we see it: the pipe that all of them write to comes to its end.
 
 use std::time::{Duration, Instant};
 
@@ -20,20 +21,31 @@ use crate::{
 };
 
 /// The children of this lesson.
-pub const ROLES: [(&str, Role); 2] = [("stubborn", stubborn), ("helper", helper)];
+pub const ROLES: [(&str, Role); 3] = [
+    ("polite", polite),
+    ("stubborn", stubborn),
+    ("helper", helper),
+];
 
-/// How long one may take to put things in order, once asked.
+/// How long a child may take to end after it was asked.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long the system may take to clear away who was killed.
+/// How long the system may take to end what was killed.
 const CLEARING: Duration = Duration::from_secs(10);
 
-/// Runs the child for at most `limit`.
+/// Runs two children, each for at most `limit`.
 pub fn run(limit: Duration) -> anyhow::Result<u8> {
-    let mut family = Family::start(role::command("stubborn")?)?;
+    let polite = run_child("polite", limit)?;
+    let stubborn = run_child("stubborn", limit)?;
+    Ok(if polite == 0 { stubborn } else { polite })
+}
+
+/// Runs a child in this role. Returns its exit code, or 0 if we ended it.
+fn run_child(role: &str, limit: Duration) -> anyhow::Result<u8> {
+    let mut family = Family::start(role::command(role)?)?;
     let id = family.id();
     let watched = watch(&mut family, limit);
-    // Whatever came of the watching: nobody stays.
+    // Also if the watching failed: no process may be left behind.
     let status = family.end()?;
     let ended_by_us = watched?;
     say!("Child {id}: {}", ending::words(status))?;
@@ -44,7 +56,7 @@ pub fn run(limit: Duration) -> anyhow::Result<u8> {
     })
 }
 
-/// Watches the family to its end, and says whether we had to end it.
+/// Watches the family to its end, and returns whether we had to end it.
 fn watch(family: &mut Family, limit: Duration) -> anyhow::Result<bool> {
     say!("Child {} has {} s.", family.id(), limit.as_secs_f64())?;
     if family.relay(limit)? {
@@ -63,18 +75,46 @@ fn watch(family: &mut Family, limit: Duration) -> anyhow::Result<bool> {
     say!("Still there: killed.")?;
     family.kill();
     let gone = family.relay(CLEARING)?;
-    ensure!(gone, "somebody is still there");
+    ensure!(
+        gone,
+        "a process is still there, {CLEARING:?} after it was killed"
+    );
     let after = limit_reached.elapsed().as_secs_f64();
     say!("All gone, {after:.2} s after the limit.")?;
     Ok(true)
 }
 
-/// The child: deaf to SIGTERM, and not alone.
+/// The first child: it ends when it is asked.
+fn polite() -> anyhow::Result<u8> {
+    // Blocked, the signal does not kill us but stays pending until we take it. This comes before
+    // the thread is started, which inherits it: a thread that does not block it would get it.
+    #[cfg(unix)]
+    let asked = {
+        use nix::sys::signal::{SigSet, Signal};
+        let asked = SigSet::from(Signal::SIGTERM);
+        asked.thread_block().context("cannot block SIGTERM")?;
+        asked
+    };
+    role::end_with_stdin()?;
+    say!("I end when I am asked.")?;
+    #[cfg(unix)]
+    {
+        asked.wait().context("cannot wait for SIGTERM")?;
+        say!("I was asked: my work is saved, and I end.")?;
+        Ok(0)
+    }
+    #[cfg(not(unix))]
+    loop {
+        std::thread::park();
+    }
+}
+
+/// The second child: it ignores SIGTERM, and has children of its own.
 fn stubborn() -> anyhow::Result<u8> {
     #[cfg(unix)]
     {
         use nix::sys::signal::{SigHandler, Signal, signal};
-        // What is ignored stays ignored in the children, and in whatever program they run.
+        // What is ignored stays ignored in the children, and in any program that they run.
         // SAFETY: no code of ours is installed as a handler.
         unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }?;
     }
@@ -86,7 +126,7 @@ fn stubborn() -> anyhow::Result<u8> {
     let mut helpers = [start()?, start()?];
     let ids = helpers.each_ref().map(|helper| helper.id());
     say!("I don't end when asked, nor do my children {ids:?}.")?;
-    // This stands for a hang. The end of input comes only if the lesson itself dies.
+    // This stands for a hang. Stdin ends only if the lesson itself ends.
     role::wait_for_end_of_stdin()?;
     for helper in &mut helpers {
         helper.wait().context("cannot wait for a helper")?;
@@ -94,7 +134,7 @@ fn stubborn() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// A child of the child, with the same stdin.
+/// A child of the second child. It inherits its stdin.
 fn helper() -> anyhow::Result<u8> {
     role::wait_for_end_of_stdin()?;
     Ok(0)
