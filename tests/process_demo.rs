@@ -11,7 +11,12 @@ use common::*;
 use predicates::prelude::*;
 
 /// Every lesson's command line, the notes' own program first.
-const LESSONS: [&[&str]; 4] = [&[], &["join"], &["status"], &["methods", "--starts", "2"]];
+const LESSONS: [&[&str]; 4] = [
+    &[],
+    &["join"],
+    &["status"],
+    &["methods", "--starts", "2", "--memory", "8"],
+];
 
 fn program() -> String {
     let program = assert_cmd::cargo::cargo_bin!("process-demo");
@@ -197,7 +202,7 @@ fn the_child_that_aborts_leaves_no_file_for_the_debugger() {
 #[test]
 fn a_function_does_the_same_however_it_is_started() {
     let out = stdout(
-        &run(lesson(&["methods", "--starts", "2"]))
+        &run(lesson(&["methods", "--starts", "2", "--memory", "8"]))
             .success()
             .stderr(""),
     );
@@ -213,7 +218,30 @@ fn a_function_does_the_same_however_it_is_started() {
     assert_eq!(methods, METHODS, "{out}");
     for row in rows(&out) {
         capture(row[2], r"([1-9]\d*) µs");
+        capture(row[3], r"([1-9]\d*) µs");
     }
+}
+
+#[test]
+fn a_lock_of_another_thread_is_copied_by_fork_alone() {
+    let out = stdout(&run(lesson(LESSONS[3])).success());
+    for row in rows(&out) {
+        let found = if row[0] == "fork" {
+            "locked for ever"
+        } else {
+            "free"
+        };
+        assert_eq!(row[4], found, "{out}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn more_memory_than_there_is_is_an_error() {
+    let script = r#"ulimit -v 200000; exec "$0" methods --starts 1 --memory 1000"#;
+    run(command("sh", &["-c", script, &program()]))
+        .code(1)
+        .stderr(predicate::str::contains("cannot get 1000 MiB of memory"));
 }
 
 #[cfg(unix)]
@@ -535,6 +563,7 @@ fn wrong_arguments_are_refused() {
     assert_usage_error(demo!("nonsense"), "nonsense");
     assert_usage_error(demo!("methods", "--starts", "0"), "1..=1000000");
     assert_usage_error(demo!("methods", "--starts", "-1"), "1..=1000000");
+    assert_usage_error(demo!("methods", "--memory", "0"), "1..=65536");
 }
 
 #[test]

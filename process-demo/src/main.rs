@@ -66,6 +66,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("send_itself_sigrtmin", status::send_itself_sigrtmin),
     ("do_nothing", methods::do_nothing),
     ("start_by", methods::start_by),
+    ("try_lock", methods::try_lock),
     #[cfg(unix)]
     (forkserver::TARGET, forkserver::serve),
 ];

@@ -1,18 +1,22 @@
-//! The same function started by fork, by forkserver and by spawn: does it do the same, and what
-//! does each cost here?
+//! The same function started by fork, by forkserver and by spawn: does it do the same, what does each
+//! cost here, and why is there a forkserver?
 //!
 //! Mirrors Python's `multiprocessing.get_context("fork")`, `("forkserver")` and `("spawn")`. Run it
 //! with `cargo run -p process-demo --release -- methods`.
 //!
-//! What to notice: the function cannot tell how it was started. The price can: fork copies what is
-//! there, forkserver copies something smaller but has to ask for it, spawn begins a program anew.
+//! What to notice: the function cannot tell how it was started. But fork copies its parent: the more
+//! memory that has, the longer it takes; and a lock that another thread holds is copied as locked,
+//! without the thread that would unlock it. The fork server is a small process without threads,
+//! which is what fork is good for. A spawned program begins with nothing of its parent's.
 
 use std::{
     process::Stdio,
+    sync::{Mutex, mpsc},
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use comfy_table::{Table, presets};
 
@@ -26,16 +30,21 @@ pub struct Options {
     #[arg(long, default_value_t = 64, allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     starts: u32,
+
+    /// How much memory the parent has when each method starts that many again, in MiB.
+    #[arg(long, default_value_t = 256, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    memory: u32,
 }
 
-/// How many starts a method makes before it is the next one's turn.
+/// How many starts a method makes before the next one takes its turn.
 const TURN: u32 = 8;
 
 pub fn run(options: &Options) -> anyhow::Result<u8> {
     compare_the_output()?;
-    compare_the_time(options.starts)?;
+    compare_the_parents(options)?;
     if cfg!(not(unix)) {
-        say!("fork and forkserver are missing: they need fork, which this system has not.")?;
+        say!("fork and forkserver are missing: this system has no fork.")?;
     }
     Ok(0)
 }
@@ -59,7 +68,8 @@ fn methods() -> anyhow::Result<Vec<Method>> {
             child: "a copy of its parent",
             run: Box::new(|target, args| {
                 let target = target::find(target)?;
-                // SAFETY: this lesson starts no thread, and no other ran before it.
+                // SAFETY: this lesson starts one thread only, which holds nothing but `LOCK`. (That a
+                // child must not wait for it is what it shows.)
                 let child = unsafe { fork::start(|| target(args)) }?;
                 fork::wait(child).map(exit_code)
             }),
@@ -128,13 +138,58 @@ pub fn start_by(args: &[String]) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Starts a function that does nothing by each method, many times.
-fn compare_the_time(starts: u32) -> anyhow::Result<()> {
+/// Starts children by each method from a parent that is small, has much memory, or has threads.
+fn compare_the_parents(options: &Options) -> anyhow::Result<()> {
+    let (starts, mib) = (options.starts, options.memory);
+    // The fork server starts here, and so has none of what its parent gets later.
     let mut methods = methods()?;
+    let small = times(&mut methods, starts)?;
+    let memory = use_memory(mib)?;
+    let large = times(&mut methods, starts)?;
+    drop(memory);
+    let locked: Vec<_> = while_a_thread_holds_the_lock(|| {
+        let mut found = |method: &mut Method| (method.run)("try_lock", &[]);
+        methods.iter_mut().map(&mut found).collect()
+    })?;
+
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    let large_parent = format!("parent of {mib} MiB");
+    table.set_header([
+        "method",
+        "the child begins as",
+        "small parent",
+        &large_parent,
+        "a lock is",
+    ]);
+    for (place, method) in methods.iter().enumerate() {
+        let lock = match locked[place] {
+            0 => "free",
+            code if code == LOCKED.into() => "locked for ever",
+            code => bail!("the child that tries the lock failed: {code}"),
+        };
+        let row = [
+            method.name.to_owned(),
+            method.child.to_owned(),
+            format!("{:.0} µs", small[place].as_secs_f64() * 1e6),
+            format!("{:.0} µs", large[place].as_secs_f64() * 1e6),
+            lock.to_owned(),
+        ];
+        table.add_row(row);
+    }
+    say!("{table}")?;
+    say!(
+        "Times are from start to joined: medians of {starts} starts each, taken in turns of {TURN}."
+    )?;
+    say!("The lock is held by a thread of the parent, and was found so by the child.")
+}
+
+/// The median time of each method to run a function that does nothing.
+fn times(methods: &mut [Method], starts: u32) -> anyhow::Result<Vec<Duration>> {
     let mut times = vec![Vec::new(); methods.len()];
-    // In turns, so that a machine that grows slower or faster meanwhile treats all alike. But not
-    // one by one: memory that a fork has shared with its child is copied when the parent next writes
-    // to it, and the start after a fork would pay for that.
+    // In turns, so that a machine that becomes slower or faster affects all alike. But not one by
+    // one: memory that a fork shares with its child is copied when the parent next writes to it, and
+    // the start after a fork would pay for that.
     let mut left = starts;
     while left > 0 {
         let turn = left.min(TURN);
@@ -145,19 +200,7 @@ fn compare_the_time(starts: u32) -> anyhow::Result<()> {
         }
         left -= turn;
     }
-
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["method", "the child begins as", "start to joined"]);
-    for (method, times) in methods.iter().zip(times) {
-        table.add_row([
-            method.name.to_owned(),
-            method.child.to_owned(),
-            format!("{:.0} µs", median(times).as_secs_f64() * 1e6),
-        ]);
-    }
-    say!("{table}")?;
-    say!("Times are medians of {starts} starts each, taken in turns of {TURN}.")
+    Ok(times.into_iter().map(median).collect())
 }
 
 /// The time from the start to the join of a function that does nothing.
@@ -177,4 +220,45 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 pub fn do_nothing(_: &[String]) -> anyhow::Result<u8> {
     Ok(0)
+}
+
+/// Memory that is really there: the system provides a page only when it is written to.
+fn use_memory(mib: u32) -> anyhow::Result<Vec<u8>> {
+    let bytes = (mib as usize) << 20;
+    let mut memory = Vec::new();
+    memory
+        .try_reserve_exact(bytes)
+        .with_context(|| format!("cannot get {mib} MiB of memory (--memory takes less)"))?;
+    memory.resize(bytes, 1);
+    Ok(memory)
+}
+
+static LOCK: Mutex<()> = Mutex::new(());
+
+fn while_a_thread_holds_the_lock<T>(run: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    thread::scope(|scope| {
+        let (locked, is_locked) = mpsc::channel();
+        let (done, is_done) = mpsc::channel::<()>();
+        thread::Builder::new()
+            .spawn_scoped(scope, move || {
+                let _guard = LOCK.lock();
+                let _ = locked.send(());
+                // Until `done` is dropped.
+                let _ = is_done.recv();
+            })
+            .context("cannot start a thread")?;
+        is_locked.recv()?;
+        let result = run();
+        drop(done);
+        result
+    })
+}
+
+/// The exit code of a child that finds the lock locked.
+const LOCKED: u8 = 3;
+
+/// Whether a child could take the lock. (To wait for it would be to wait for ever: nobody in this
+/// process has locked it, so nobody unlocks it.)
+pub fn try_lock(_: &[String]) -> anyhow::Result<u8> {
+    Ok(if LOCK.try_lock().is_ok() { 0 } else { LOCKED })
 }

@@ -16,12 +16,6 @@ pub type Target = fn(&[String]) -> anyhow::Result<u8>;
 /// As the first argument, it tells this program that it is a child.
 const CHILD: &str = "--child";
 
-// Unwinding is in libgcc, of which std takes the shared half unless it meets this one first. With
-// this one each child has a library less to load: an eighth of the time from its start to its end.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
-unsafe extern "C" {}
-
 /// The command line that runs a target in a child.
 ///
 /// # Errors
