@@ -11,11 +11,13 @@ use common::*;
 use predicates::prelude::*;
 
 /// Every lesson's command line, the notes' own program first.
-const LESSONS: [&[&str]; 4] = [
+const LESSONS: &[&[&str]] = &[
     &[],
     &["join"],
     &["status"],
     &["methods", "--starts", "2", "--memory", "8"],
+    #[cfg(unix)]
+    &["signals"],
 ];
 
 fn program() -> String {
@@ -199,6 +201,69 @@ fn the_child_that_aborts_leaves_no_file_for_the_debugger() {
     assert_eq!(left, 0, "there is a file left of the child that aborted");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_child_may_catch_ignore_or_block_a_signal_and_a_stop_is_no_end() {
+    run(demo!("signals")).success().stderr("").stdout(
+        "SIGTERM to a child that catches it: it finishes its work; exit_code 0.\n\
+         SIGTERM to a child that ignores it: nothing happens; SIGKILL ends it: exit_code -9.\n\
+         A child that is sent SIGSTOP: stopped by SIGSTOP, is_alive true; \
+         then SIGCONT: continued, is_alive true.\n\
+         SIGUSR1, sent 10 times to a child that blocks it for a while: handled 1×.\n\
+         A read that waits while signals are handled:\n  \
+           without SA_RESTART: it fails by EINTR: Interrupted system call\n  \
+           with SA_RESTART: it goes on waiting\n",
+    );
+}
+
+#[cfg(not(unix))]
+#[test]
+fn where_there_are_no_signals_that_is_said() {
+    run(demo!("signals"))
+        .code(1)
+        .stderr(predicate::str::contains("this lesson needs signals"));
+}
+
+/// The lesson's children are orphans when it has ended, and not gone yet.
+fn run_daemon(command: &mut Command) -> std::process::Output {
+    #[cfg(unix)]
+    adopt_orphans();
+    let demo = command.spawn().expect("the demo can be started");
+    #[cfg(unix)]
+    return finish_with_orphans(demo);
+    #[cfg(not(unix))]
+    finish(demo)
+}
+
+#[test]
+fn a_daemon_is_terminated_unless_its_parent_is_killed_and_a_detached_child_is_not_waited_for() {
+    let output = run_daemon(&mut lesson(&["daemon"]));
+    assert!(output.status.success(), "{output:?}");
+    let out = String::from_utf8_lossy(&output.stdout);
+    let finishes = "the child finishes its work";
+    let returns = "the parent returns";
+    let expected = [
+        ["ordinary", &format!("{finishes}, then {returns}"), finishes],
+        ["daemon", returns, finishes],
+        ["detached", &format!("{returns}, then {finishes}"), finishes],
+    ];
+    assert_eq!(rows(&out), expected, "{out}");
+}
+
+#[test]
+fn daemon_ends_quietly_when_nobody_reads_and_a_full_disk_is_an_error() {
+    let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+    drop(reader);
+    let output = run_daemon(lesson(&["daemon"]).stdout(writer));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    if cfg!(target_os = "linux") {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let output = run_daemon(lesson(&["daemon"]).stdout(full.expect("it is there")));
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
+}
+
 #[test]
 fn a_function_does_the_same_however_it_is_started() {
     let out = stdout(
@@ -253,7 +318,7 @@ const METHODS: [&str; 1] = ["spawn"];
 #[test]
 fn every_child_is_waited_for() {
     adopt_orphans();
-    for arguments in LESSONS {
+    for &arguments in LESSONS {
         assert_leaves_no_child(lesson(arguments).spawn().expect("the demo can be started"));
     }
 }
@@ -474,6 +539,10 @@ fn whoever_kills_the_parent_ends_its_children_too() {
         (LESSONS[1], "exit_code None\n"),
         (LESSONS[1], "is_alive true, exit_code None\n"),
         (LESSONS[2], ""),
+        (&["daemon"], ""),
+        (&["signals"], ""),
+        (&["signals"], "exit_code 0.\n"),
+        (&["signals"], "signals are handled:\n"),
         (&["methods", "--starts", "1000000"], "fork:"),
         (&["methods", "--starts", "1000000"], "of its own.\n"),
     ];
@@ -569,7 +638,7 @@ fn wrong_arguments_are_refused() {
 #[test]
 fn help_names_every_lesson() {
     let assert = run(demo!("--help")).success();
-    for lesson in ["process", "join", "status", "methods"] {
+    for lesson in ["process", "join", "status", "signals", "daemon", "methods"] {
         assert!(stdout(&assert).contains(lesson), "{lesson}");
     }
 }

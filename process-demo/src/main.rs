@@ -8,6 +8,8 @@
 //! cargo run -p process-demo                       the notes' own program: start.rs
 //! cargo run -p process-demo -- join               what join is worth: join.rs
 //! cargo run -p process-demo -- status             how a child can end: status.rs
+//! cargo run -p process-demo -- signals            what a child can do about one: signals.rs
+//! cargo run -p process-demo -- daemon             who ends with the parent: daemon.rs
 //! cargo run -p process-demo --release -- methods  fork, forkserver, spawn: methods.rs
 //! ```
 //!
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod daemon;
 #[cfg(unix)]
 mod fork;
 #[cfg(unix)]
@@ -28,6 +31,8 @@ mod join;
 mod methods;
 mod output;
 mod process;
+#[cfg(unix)]
+mod signals;
 mod start;
 mod status;
 mod target;
@@ -48,6 +53,10 @@ enum Lesson {
     Join,
     /// How a child can end, and what its parent then sees.
     Status,
+    /// What a child can do about a signal: catch it, ignore it, block it.
+    Signals,
+    /// Which children end with their parent, and which one outlives it.
+    Daemon,
     /// The same function by fork, by forkserver and by spawn, and what each costs.
     Methods(methods::Options),
 }
@@ -64,6 +73,16 @@ const TARGETS: &[(&str, Target)] = &[
     ("wait", status::wait),
     #[cfg(target_os = "linux")]
     ("send_itself_sigrtmin", status::send_itself_sigrtmin),
+    #[cfg(unix)]
+    ("finish_at_sigterm", signals::finish_at_sigterm),
+    #[cfg(unix)]
+    ("ignore_sigterm", signals::ignore_sigterm),
+    #[cfg(unix)]
+    ("count_sigusr1", signals::count_sigusr1),
+    #[cfg(unix)]
+    ("read_stdin", signals::read_stdin),
+    ("parent", daemon::parent),
+    ("child", daemon::child),
     ("do_nothing", methods::do_nothing),
     ("start_by", methods::start_by),
     ("try_lock", methods::try_lock),
@@ -87,6 +106,11 @@ fn run() -> anyhow::Result<u8> {
         None => start::run(),
         Some(Lesson::Join) => join::run(),
         Some(Lesson::Status) => status::run(),
+        #[cfg(unix)]
+        Some(Lesson::Signals) => signals::run(),
+        #[cfg(not(unix))]
+        Some(Lesson::Signals) => anyhow::bail!("this lesson needs signals, which only a Unix has"),
+        Some(Lesson::Daemon) => daemon::run(),
         Some(Lesson::Methods(options)) => methods::run(&options),
     }
 }

@@ -3,12 +3,13 @@
 //! The child is this same program, started again ([`target`]): what Python calls the start method
 //! "spawn". It works on every system.
 //!
-//! The child's stdin is a pipe into which its parent never writes. It ends when the parent drops
-//! its [`Process`], and when the parent dies, in whatever way: so a child can tell when nobody
-//! needs it any more.
+//! The child's stdin is a pipe into which its parent never writes. The child reads its end when the
+//! parent drops the [`Process`], and when the parent ends in any way: so it learns that nobody needs
+//! it any more.
 
 use std::{
     io::PipeWriter,
+    mem,
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -20,14 +21,15 @@ use crate::target;
 
 /// A function that runs, or will run, in a process of its own.
 ///
-/// Dropping it while the child runs ends the child's stdin and waits for the child, as Python joins
-/// all its children at its own end: no child is cut off in the middle of its work, and none is left
-/// behind as a zombie. Who does not want to wait calls [`kill`](Self::kill) first.
+/// Dropping it while the child runs closes the pipe to the child's stdin and waits for the child, as
+/// Python joins all its children at its own end: no child is interrupted in its work, and none
+/// remains as a zombie. A [`daemon`](Self::daemon) is terminated first.
 pub struct Process {
     target: String,
     args: Vec<String>,
     stderr: Option<PipeWriter>,
-    /// std's `Child`, with what that lacks: a wait with a timeout, and signals.
+    daemon: bool,
+    /// std's `Child`, and what that lacks: a wait with a timeout, and signals.
     child: Option<SharedChild>,
 }
 
@@ -38,6 +40,7 @@ impl Process {
             target: target.to_owned(),
             args: args.into_iter().map(Into::into).collect(),
             stderr: None,
+            daemon: false,
             child: None,
         }
     }
@@ -47,6 +50,17 @@ impl Process {
     pub fn stderr(mut self, pipe: PipeWriter) -> Self {
         self.stderr = Some(pipe);
         self
+    }
+
+    /// Has the child terminated when this is dropped, as `daemon=True` does in Python.
+    pub fn daemon(mut self) -> Self {
+        self.daemon = true;
+        self
+    }
+
+    /// Leaves the child to itself: nobody waits for it, and its stdin ends when this process does.
+    pub fn detach(self) {
+        mem::forget(self);
     }
 
     /// Starts the child process.
@@ -61,8 +75,8 @@ impl Process {
         let mut command = target::command(&self.target, &self.args)?;
         command.stdin(Stdio::piped());
         if let Some(pipe) = self.stderr.take() {
-            // It leaves with `command`: a copy kept here would hide from its reader that the child
-            // has ended.
+            // It is closed here when `command` is dropped: as long as any process has it open, its
+            // reader finds no end of file.
             command.stderr(pipe);
         }
         let child = SharedChild::spawn(&mut command)
@@ -71,7 +85,7 @@ impl Process {
         Ok(())
     }
 
-    /// Waits until the child has ended, and says how. Once it has, this can be asked again.
+    /// Waits until the child has ended, and says how. After that it returns the same at once.
     ///
     /// # Errors
     /// When it was never started.
@@ -87,8 +101,8 @@ impl Process {
     /// When it was never started.
     pub fn join_timeout(&self, timeout: Duration) -> anyhow::Result<Option<ExitStatus>> {
         let child = self.started("joined")?;
-        // No system call does this on every Unix. `shared_child` sleeps until SIGCHLD says that
-        // some child has ended, or until the time is up, and chains its handler with any other.
+        // No system call does this on every Unix. `shared_child` waits until SIGCHLD reports that
+        // some child has ended, or until the time is up.
         match Instant::now().checked_add(timeout) {
             Some(deadline) => child.wait_deadline(deadline),
             None => child.wait().map(Some),
@@ -165,7 +179,10 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if let Some(child) = &self.child {
-            // In this order: a child that waits for the end of its stdin would wait for ever.
+            if self.daemon {
+                let _ = self.terminate();
+            }
+            // Before the wait: the child may be waiting for the end of its stdin.
             drop(child.take_stdin());
             let _ = child.wait();
         }

@@ -1,0 +1,98 @@
+//! Who ends with the parent, and who outlives it.
+//!
+//! Mirrors Python's `Process(..., daemon=True)`. Run it with `cargo run -p process-demo -- daemon`.
+//!
+//! What to notice: whether a parent joins its child at its own end or terminates it, it can do so
+//! only if it gets there. A parent that is killed does nothing more, in Python too. What still works
+//! then is what the system does: it closes the parent's end of a pipe, and a child that reads the
+//! other end can finish its work and end. A detached child is no concern of its parent's.
+
+use std::io::{self, BufRead, BufReader, Write};
+
+use anyhow::{Context, bail, ensure};
+use comfy_table::{Table, presets};
+
+use crate::{output::say, process::Process, target};
+
+const KINDS: [&str; 3] = ["ordinary", "daemon", "detached"];
+
+pub fn run() -> anyhow::Result<u8> {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header([
+        "the child",
+        "when its parent returns",
+        "when its parent is killed",
+    ]);
+    for kind in KINDS {
+        let returned = lines_after(kind, |parent| {
+            // This ends its stdin, at which it returns.
+            drop(parent);
+            Ok(())
+        })?;
+        let killed = lines_after(kind, |parent| parent.kill())?;
+        table.add_row([kind.to_owned(), returned, killed]);
+    }
+    say!("{table}")?;
+    say!("A daemon is terminated by a parent that returns: that one finishes nothing.")?;
+    Ok(0)
+}
+
+/// Starts a parent with a child, ends the parent, and returns what the two wrote from then on.
+fn lines_after(
+    kind: &str,
+    end: impl FnOnce(Process) -> anyhow::Result<()>,
+) -> anyhow::Result<String> {
+    let (stderr, writer) = io::pipe().context("cannot make a pipe")?;
+    let mut lines = BufReader::new(stderr).lines();
+    let mut parent = Process::new("parent", [kind]).stderr(writer);
+    parent.start()?;
+    let ready = lines.next().context("the child wrote nothing")??;
+    ensure!(
+        ready == READY,
+        "the child is not ready, but wrote {ready:?}"
+    );
+    end(parent)?;
+    // They end when parent and child have: both have the pipe.
+    let lines: Vec<_> = lines.collect::<io::Result<_>>()?;
+    Ok(if lines.is_empty() {
+        "it ends, and writes nothing".to_owned()
+    } else {
+        lines.join(", then ")
+    })
+}
+
+const READY: &str = "ready";
+
+/// The parent: starts a child, and returns when it is asked to.
+pub fn parent(args: &[String]) -> anyhow::Result<u8> {
+    let kind = args.first().context("no kind of child")?;
+    let mut child = Process::new("child", [kind]);
+    match kind.as_str() {
+        "daemon" => child = child.daemon(),
+        "ordinary" | "detached" => {}
+        _ => bail!("no such kind of child: {kind:?}"),
+    }
+    child.start()?;
+    target::wait_for_the_parent_to_go()?;
+    if kind == "detached" {
+        child.detach();
+    } else {
+        drop(child);
+    }
+    writeln!(io::stderr(), "the parent returns")?;
+    Ok(0)
+}
+
+/// The child, of whatever kind: works until it finds that its parent has gone.
+pub fn child(args: &[String]) -> anyhow::Result<u8> {
+    // In a session of its own it has no terminal, whose Ctrl-C would end it.
+    #[cfg(unix)]
+    if args == ["detached"] {
+        nix::unistd::setsid().context("cannot make a session")?;
+    }
+    writeln!(io::stderr(), "{READY}")?;
+    target::wait_for_the_parent_to_go()?;
+    writeln!(io::stderr(), "the child finishes its work")?;
+    Ok(0)
+}
