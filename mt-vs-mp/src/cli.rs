@@ -8,7 +8,7 @@ use crate::{
     experiments::{self, Experiment},
     lab::Mode,
     output::say,
-    run,
+    run, serve,
 };
 
 /// Threads or processes? Every claim is tried on this machine, and gets a verdict.
@@ -31,6 +31,8 @@ enum Command {
         #[arg(required = true, value_name = "NAME", value_parser = names())]
         names: Vec<String>,
     },
+    /// A web server by processes, by threads, or by both.
+    Serve(serve::Options),
 }
 
 #[derive(clap::Args)]
@@ -72,6 +74,7 @@ impl Cli {
         match self.command {
             None => run::run(&experiments::ALL.iter().collect::<Vec<_>>(), &self.options),
             Some(Command::List) => list(),
+            Some(Command::Serve(options)) => serve::run(&options),
             Some(Command::Run { names }) => {
                 // In the list's order, and each once.
                 let chosen: Vec<&Experiment> = experiments::ALL

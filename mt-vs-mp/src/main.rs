@@ -23,6 +23,7 @@ mod master_worker;
 mod output;
 mod report;
 mod run;
+mod serve;
 mod work;
 
 fn main() -> ExitCode {

@@ -1,0 +1,178 @@
+//! Three web servers that do the same work: by processes, by threads, and by both.
+//!
+//! The notes end with servers: Apache uses processes and is stable, IIS uses threads and is not as
+//! stable, and both now mix the two. Here are all three models, to use, to crash, and to measure:
+//! [`prefork`] is Apache's oldest model (since 0.7, 1995), [`threads`] is one process full of
+//! threads, [`hybrid`] is what Apache calls its worker model. Each of these files holds only what
+//! makes the model different.
+//!
+//! ```text
+//! cargo run -p mt-vs-mp --release -- serve --model prefork
+//! ```
+//!
+//! Open the address that it prints, and `/status` there. Then open `/crash` in a second window: who
+//! is gone afterwards?
+//!
+//! What they share stands once. [`worker`] takes one connection after another, [`http`] reads its
+//! requests, [`routes`] answers them. [`scoreboard`] is the memory in which all workers note what
+//! they do, and [`status`] draws it. [`supervisor`] starts the processes, and replaces those that
+//! die. [`waiting`] is how a worker waits for a client, but not longer than the server runs.
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    process,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::{ValueEnum, error::ErrorKind};
+
+use crate::output::say;
+
+mod http;
+#[cfg(unix)]
+mod hybrid;
+#[cfg(unix)]
+mod log;
+#[cfg(unix)]
+mod prefork;
+mod routes;
+mod scoreboard;
+mod signals;
+mod status;
+#[cfg(unix)]
+mod supervisor;
+mod threads;
+mod waiting;
+mod worker;
+
+use scoreboard::Board;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Model {
+    /// Processes, each with one connection at a time.
+    Prefork,
+    /// One process of threads.
+    Threads,
+    /// Processes of threads.
+    Hybrid,
+}
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// How the workers are made.
+    #[arg(long, value_enum)]
+    model: Model,
+
+    /// How many processes [default: prefork 16, threads 1, hybrid 4].
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    processes: Option<u16>,
+
+    /// How many threads in each process [default: prefork 1, threads 16, hybrid 4].
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    threads: Option<u16>,
+
+    /// The port on 127.0.0.1; 0 takes any that is free.
+    #[arg(long, allow_negative_numbers = true, default_value_t = 8080)]
+    port: u16,
+
+    /// Replace a process after so many requests, as a server does whose code may leak.
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    max_requests: Option<u64>,
+}
+
+/// How long requests may go on after the server was told to end.
+const GRACE: Duration = Duration::from_secs(5);
+/// The exit code after a second Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// What all workers of a server share. It is set up before the first of them starts.
+struct Site {
+    model: Model,
+    listener: TcpListener,
+    board: &'static Board,
+    /// How many requests a process answers before it is replaced.
+    max_requests: u64,
+    /// The process that was started first.
+    master: u32,
+}
+
+/// Serves until SIGINT or SIGTERM (Ctrl-C on Windows) arrives.
+///
+/// Another process that starts a server passes `--port 0` and reads the first line of its stdout:
+/// the address ends it.
+pub fn run(options: &Options) -> anyhow::Result<u8> {
+    let (processes, threads) = options.size();
+    let listener = listen(options.port)?;
+    let address = listener.local_addr().context("cannot find the port")?;
+    // It lives as long as the process: threads may still hold it when `main` returns.
+    let site: &Site = Box::leak(Box::new(Site {
+        model: options.model,
+        listener,
+        board: scoreboard::new(processes, threads)?,
+        max_requests: options.max_requests.unwrap_or(u64::MAX),
+        master: process::id(),
+    }));
+    let announce = || {
+        say!(
+            "{} of {}: listening on http://{address}/",
+            amount(processes, "process", "es"),
+            amount(threads, "thread", "s"),
+        )
+    };
+    match options.model {
+        Model::Threads => threads::serve(site, announce),
+        #[cfg(unix)]
+        Model::Prefork => prefork::serve(site, announce),
+        #[cfg(unix)]
+        Model::Hybrid => hybrid::serve(site, announce),
+        #[cfg(not(unix))]
+        Model::Prefork | Model::Hybrid => anyhow::bail!(
+            "this model forks its processes, and this system has no fork; try --model threads"
+        ),
+    }
+}
+
+impl Site {
+    /// Accepts no connection any more.
+    fn close(&self) {
+        waiting::close(&self.listener);
+    }
+}
+
+impl Options {
+    /// The number of processes, and of threads in each.
+    fn size(&self) -> (usize, usize) {
+        let refuse = |why| -> ! { clap::Error::raw(ErrorKind::ArgumentConflict, why).exit() };
+        let given = (self.processes.unwrap_or(0), self.threads.unwrap_or(0));
+        let (processes, threads) = match (self.model, given) {
+            (Model::Prefork, (_, 2..)) => refuse("prefork has one thread in each process\n"),
+            (Model::Threads, (2.., _)) => refuse("threads has one process\n"),
+            (Model::Threads, _) if self.max_requests.is_some() => {
+                refuse("--max-requests replaces a process, and threads has only one\n")
+            }
+            (Model::Prefork, _) => (16, 1),
+            (Model::Threads, _) => (1, 16),
+            (Model::Hybrid, _) => (4, 4),
+        };
+        (
+            self.processes.map_or(processes, usize::from),
+            self.threads.map_or(threads, usize::from),
+        )
+    }
+}
+
+fn listen(port: u16) -> anyhow::Result<TcpListener> {
+    let address = (Ipv4Addr::LOCALHOST, port);
+    TcpListener::bind(address)
+        .and_then(waiting::prepare)
+        .with_context(|| format!("cannot listen on {}:{port}", address.0))
+}
+
+/// Such as "1 process" or "4 processes".
+fn amount(number: usize, one: &str, more: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { more })
+}

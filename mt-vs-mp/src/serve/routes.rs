@@ -1,0 +1,126 @@
+//! What the server answers to which address.
+
+use std::{
+    hint::black_box,
+    io::Write,
+    process, ptr,
+    sync::atomic::Ordering::Relaxed,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Model, http::Status, status, worker::Worker};
+use crate::output::complain;
+
+/// The longest time that `/slow` and `/compute` take, in milliseconds.
+const SLOWEST: u64 = 60_000;
+/// The longest text of `/`, in bytes.
+const LONGEST: u64 = 64 * 1024;
+
+/// What kind of answer it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    /// For a person who looks at it. The worker does not wait for the next request of this client:
+    /// a page that is left open would keep a worker busy.
+    Page,
+}
+
+/// Writes the answer's body.
+///
+/// # Errors
+/// With the status that the client gets instead.
+pub fn answer(target: &str, worker: &Worker, body: &mut Vec<u8>) -> Result<Kind, Status> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    match path {
+        "/" => {
+            // Always as long as the client wants it: tools like ab count an answer of another length
+            // as a failure.
+            let length = number(query, "bytes", LONGEST)?.unwrap_or(80) as usize;
+            who(worker, body);
+            body.resize(length.max(1), b' ');
+            body[length.max(1) - 1] = b'\n';
+        }
+        "/slow" => {
+            thread::sleep(milliseconds(query)?);
+            who(worker, body);
+        }
+        "/compute" => {
+            let end = Instant::now() + milliseconds(query)?;
+            while Instant::now() < end {
+                black_box((0..1000u64).fold(0, |sum, number| black_box(sum) ^ number));
+            }
+            who(worker, body);
+        }
+        "/crash" => {
+            announce_end(worker, "crashes");
+            segfault();
+        }
+        "/exit" => {
+            announce_end(worker, "calls exit");
+            process::exit(3);
+        }
+        "/panic" => panic!("a client asked for it"),
+        "/status" => {
+            status::write(worker, body);
+            return Ok(Kind::Page);
+        }
+        _ => return Err(Status::NotFound),
+    }
+    Ok(Kind::Text)
+}
+
+/// Who answers.
+fn who(worker: &Worker, body: &mut Vec<u8>) {
+    let thread = worker.slot.thread.load(Relaxed);
+    let process = process::id();
+    let _ = match worker.site.model {
+        // There is no other process.
+        Model::Threads => writeln!(body, "I am thread {thread} of process {process}."),
+        _ => writeln!(
+            body,
+            "I am thread {thread} of process {process}, and its parent is {}.",
+            worker.site.master
+        ),
+    };
+}
+
+fn milliseconds(query: &str) -> Result<Duration, Status> {
+    Ok(Duration::from_millis(
+        number(query, "ms", SLOWEST)?.unwrap_or(1000),
+    ))
+}
+
+/// The value of `name` in a query such as `ms=100`.
+fn number(query: &str, name: &str, max: u64) -> Result<Option<u64>, Status> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    match pairs.find(|pair| pair.0 == name) {
+        None => Ok(None),
+        Some((_, value)) => match value.parse() {
+            Ok(number) if number <= max => Ok(Some(number)),
+            _ => Err(Status::BadRequest),
+        },
+    }
+}
+
+/// Says what is about to happen: afterwards there may be nobody left to say it.
+fn announce_end(worker: &Worker, what: &str) {
+    let thread = worker.slot.thread.load(Relaxed);
+    let process = process::id();
+    match worker.site.board.threads() {
+        1 => complain(format_args!("process {process} {what}")),
+        threads => complain(format_args!(
+            "thread {thread} of process {process} {what}: all its {threads} threads end"
+        )),
+    }
+}
+
+fn segfault() {
+    // The core file would be of no use, and may be large.
+    #[cfg(unix)]
+    let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
+    let nowhere = ptr::without_provenance_mut::<u8>(16);
+    // SAFETY: a volatile access to an address outside all that Rust knows is what the hardware
+    // makes of it. No system maps memory at so low an address, so it makes a fault of it.
+    unsafe { nowhere.write_volatile(1) };
+}

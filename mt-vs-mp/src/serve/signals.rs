@@ -1,0 +1,153 @@
+//! Signals, turned into something that can be waited for.
+
+pub use system::*;
+
+/// A handler interrupts the program anywhere, in the middle of an allocation too, so it may do next
+/// to nothing. This one writes the signal's number into a pipe.
+#[cfg(unix)]
+mod system {
+    use std::{
+        io::{self, PipeReader, Read},
+        os::fd::{AsFd, BorrowedFd, IntoRawFd},
+        sync::atomic::{AtomicI32, Ordering::Relaxed},
+    };
+
+    use anyhow::Context;
+    use nix::{
+        errno::Errno,
+        fcntl::{FcntlArg, OFlag, fcntl},
+        libc,
+        sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal},
+    };
+
+    /// The end of the pipe that the handler writes to.
+    static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+    pub struct Signals {
+        arrived: PipeReader,
+    }
+
+    impl Signals {
+        pub fn new() -> anyhow::Result<Self> {
+            let (arrived, pipe) = io::pipe().context("cannot make a pipe for signals")?;
+            // A handler that waits would stop the whole program.
+            fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot use the pipe")?;
+            PIPE.store(pipe.into_raw_fd(), Relaxed);
+            let action = SigAction::new(
+                SigHandler::Handler(note),
+                SaFlags::SA_RESTART,
+                SigSet::empty(),
+            );
+            for signal in SIGNALS {
+                // SAFETY: the handler calls only `write`, which a handler may call, and keeps errno.
+                unsafe { sigaction(signal, &action) }
+                    .with_context(|| format!("cannot handle {signal}"))?;
+            }
+            // Whoever started us may have had them blocked, and then so have we.
+            unblock().context("cannot unblock signals")?;
+            Ok(Self { arrived })
+        }
+
+        /// Waits until one of them asks for the end.
+        pub fn wait(&self) -> anyhow::Result<()> {
+            while !self.take()?.iter().any(|&signal| asks_for_the_end(signal)) {}
+            Ok(())
+        }
+
+        /// The signals that have arrived. Waits for one if none has.
+        pub fn take(&self) -> anyhow::Result<Vec<Signal>> {
+            let mut numbers = [0; 256];
+            let count = loop {
+                match (&self.arrived).read(&mut numbers) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    count => break count.context("cannot read the signals")?,
+                }
+            };
+            let signals = numbers[..count].iter();
+            Ok(signals
+                .filter_map(|&number| Signal::try_from(i32::from(number)).ok())
+                .collect())
+        }
+    }
+
+    /// Readable when a signal has arrived that was not taken yet.
+    impl AsFd for Signals {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.arrived.as_fd()
+        }
+    }
+
+    const SIGNALS: [Signal; 3] = [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM];
+
+    pub fn asks_for_the_end(signal: Signal) -> bool {
+        signal != Signal::SIGCHLD
+    }
+
+    extern "C" fn note(signal: libc::c_int) {
+        let errno = Errno::last_raw();
+        let number = signal as u8;
+        // SAFETY: one byte is read from where one byte is. The descriptor is never closed.
+        let _ = unsafe { libc::write(PIPE.load(Relaxed), (&raw const number).cast(), 1) };
+        Errno::set_raw(errno);
+    }
+
+    /// Until [`unblock`], our signals wait.
+    pub fn block() -> nix::Result<()> {
+        SigSet::from_iter(SIGNALS).thread_block()
+    }
+
+    pub fn unblock() -> nix::Result<()> {
+        SigSet::from_iter(SIGNALS).thread_unblock()
+    }
+
+    /// In a forked child, while they are blocked: leaves the signals to the parent.
+    ///
+    /// Ctrl-C goes to every process of the terminal's foreground group, and `timeout` signals its
+    /// whole group too. The master hears of it, and has the workers answer what is under way.
+    pub fn leave_to_the_parent() -> nix::Result<()> {
+        for (number, handler) in
+            SIGNALS
+                .into_iter()
+                .zip([SigHandler::SigDfl, SigHandler::SigIgn, SigHandler::SigIgn])
+        {
+            // SAFETY: neither is code of ours.
+            unsafe { signal(number, handler) }?;
+        }
+        // What arrives for the parent must not be written by a child.
+        let _ = nix::unistd::close(PIPE.swap(-1, Relaxed));
+        unblock()
+    }
+}
+
+#[cfg(not(unix))]
+mod system {
+    use std::sync::{
+        Mutex,
+        mpsc::{self, Receiver},
+    };
+
+    use anyhow::Context;
+
+    pub struct Signals {
+        arrived: Mutex<Receiver<()>>,
+    }
+
+    impl Signals {
+        pub fn new() -> anyhow::Result<Self> {
+            let (arrive, arrived) = mpsc::channel();
+            ctrlc::set_handler(move || {
+                let _ = arrive.send(());
+            })
+            .context("cannot handle Ctrl-C")?;
+            Ok(Self {
+                arrived: Mutex::new(arrived),
+            })
+        }
+
+        /// Waits for Ctrl-C.
+        pub fn wait(&self) -> anyhow::Result<()> {
+            let arrived = self.arrived.lock();
+            Ok(arrived.expect("only one thread waits").recv()?)
+        }
+    }
+}

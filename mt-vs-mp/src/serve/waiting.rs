@@ -1,0 +1,334 @@
+//! How a worker waits for a client, but not longer than the server runs.
+//!
+//! Each wait is for two things: for the client, and for the end of file on a pipe that somebody
+//! else holds open. For a process that is its parent, so when the parent ends or is killed, all
+//! children that wait are woken. For a thread it is the first thread of its process.
+
+pub use system::*;
+
+/// What a wait was ended by. None of it: by its deadline.
+#[derive(Clone, Copy, Default)]
+pub struct Wake {
+    /// The client has sent something, or has room for more, or is gone.
+    pub client: bool,
+    /// The server is to end.
+    pub end: bool,
+}
+
+#[cfg(unix)]
+mod system {
+    use std::{
+        io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write},
+        net::{TcpListener, TcpStream},
+        os::fd::{AsFd, BorrowedFd},
+        time::{Duration, Instant},
+    };
+
+    use nix::{
+        errno::Errno,
+        poll::{PollFd, PollFlags, PollTimeout, poll},
+        sys::socket::{self, Backlog, setsockopt, sockopt},
+    };
+
+    use super::Wake;
+
+    /// How many newcomers the system keeps waiting while all workers are taken.
+    const BACKLOG: i32 = 511;
+    /// How long a worker leaves the system alone that has just refused it a connection.
+    const PAUSE: Duration = Duration::from_millis(100);
+
+    /// The end comes when this is dropped, in the last process that has it.
+    pub type Ender = PipeWriter;
+
+    /// Comes when all [`Ender`]s are gone.
+    pub struct End(PipeReader);
+
+    pub fn end() -> io::Result<(Ender, End)> {
+        let (end, ender) = io::pipe()?;
+        Ok((ender, End(end)))
+    }
+
+    impl End {
+        /// Waits for it.
+        pub fn wait(&self) -> anyhow::Result<()> {
+            (&self.0).read_to_end(&mut Vec::new())?;
+            Ok(())
+        }
+    }
+
+    /// Many workers may wait for this listener, and one of them may come too late.
+    pub fn prepare(listener: TcpListener) -> io::Result<TcpListener> {
+        socket::listen(&listener, Backlog::new(BACKLOG)?)?;
+        // The connections inherit it: an answer must not wait for the acknowledgement of another.
+        setsockopt(&listener, sockopt::TcpNoDelay, &true)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
+    /// Refuses all further connections, in all processes that share the listener.
+    pub fn close(listener: &TcpListener) {
+        let _ = socket::shutdown(
+            std::os::fd::AsRawFd::as_raw_fd(listener),
+            socket::Shutdown::Both,
+        );
+    }
+
+    /// Where one worker waits for connections.
+    pub struct Door<'a> {
+        listener: &'a TcpListener,
+        end: &'a End,
+        queue: Queue,
+    }
+
+    impl<'a> Door<'a> {
+        pub fn new(listener: &'a TcpListener, end: &'a End) -> io::Result<Self> {
+            let queue = Queue::new(listener.as_fd(), end.0.as_fd())?;
+            Ok(Self {
+                listener,
+                end,
+                queue,
+            })
+        }
+
+        /// The next connection; `None` when the server ends.
+        pub fn accept(&self) -> Option<TcpStream> {
+            loop {
+                if self.queue.wait().is_ok_and(|wake| wake.end) {
+                    return None;
+                }
+                match self.listener.accept() {
+                    Ok((connection, _)) if connection.set_nonblocking(true).is_ok() => {
+                        return Some(connection);
+                    }
+                    // Another worker was faster, or the client has left.
+                    Ok(_) => {}
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            ErrorKind::WouldBlock | ErrorKind::ConnectionAborted
+                        ) => {}
+                    // Most likely there is no descriptor left; or the listener is closed, and the
+                    // end is about to come. Without a pause, we would try again and again.
+                    Err(_) => drop(poll_until(
+                        &mut [PollFd::new(self.end.0.as_fd(), PollFlags::POLLIN)],
+                        Instant::now() + PAUSE,
+                    )),
+                }
+            }
+        }
+    }
+
+    /// Reads what there is.
+    pub fn read(mut connection: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+        connection.read(buffer)
+    }
+
+    /// Waits until there is something to read.
+    pub fn readable(
+        connection: &TcpStream,
+        end: Option<&End>,
+        deadline: Instant,
+    ) -> io::Result<Wake> {
+        // What is not waited for gives its place to a descriptor that is asked nothing.
+        let end = end.map_or_else(
+            || PollFd::new(connection.as_fd(), PollFlags::empty()),
+            |end| PollFd::new(end.0.as_fd(), PollFlags::POLLIN),
+        );
+        let mut fds = [PollFd::new(connection.as_fd(), PollFlags::POLLIN), end];
+        poll_until(&mut fds, deadline)?;
+        let [client, end] = fds.map(|fd| fd.any().unwrap_or(true));
+        Ok(Wake { client, end })
+    }
+
+    /// Writes all of it before the deadline.
+    pub fn write(
+        mut connection: &TcpStream,
+        mut bytes: &[u8],
+        deadline: Instant,
+    ) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match connection.write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let mut fds = [PollFd::new(connection.as_fd(), PollFlags::POLLOUT)];
+                    if !poll_until(&mut fds, deadline)? {
+                        return Err(ErrorKind::TimedOut.into());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// False if the deadline came first.
+    fn poll_until(fds: &mut [PollFd], deadline: Instant) -> io::Result<bool> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Rounded up: a wait that is too short by less than a millisecond would become a busy loop.
+            let left = PollTimeout::try_from(left + Duration::from_millis(1));
+            match poll(fds, left.unwrap_or(PollTimeout::MAX)) {
+                Err(Errno::EINTR) => {}
+                result => return Ok(result? > 0),
+            }
+        }
+    }
+
+    /// Linux wakes only one of the workers that wait for the same listener, if they ask for that.
+    #[cfg(target_os = "linux")]
+    use epoll::Queue;
+    #[cfg(target_os = "linux")]
+    mod epoll {
+        use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+        use super::*;
+
+        pub struct Queue(Epoll);
+
+        impl Queue {
+            pub fn new(listener: BorrowedFd, end: BorrowedFd) -> io::Result<Self> {
+                let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+                let one = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+                epoll.add(listener, EpollEvent::new(one, 0))?;
+                epoll.add(end, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
+                Ok(Self(epoll))
+            }
+
+            pub fn wait(&self) -> io::Result<Wake> {
+                let mut events = [EpollEvent::empty(); 2];
+                let count = self.0.wait(&mut events, EpollTimeout::NONE)?;
+                let has = |what| events[..count].iter().any(|event| event.data() == what);
+                Ok(Wake {
+                    client: has(0),
+                    end: has(1),
+                })
+            }
+        }
+    }
+
+    /// Elsewhere all are woken, and all but one find nothing.
+    #[cfg(not(target_os = "linux"))]
+    struct Queue([std::os::fd::OwnedFd; 2]);
+    #[cfg(not(target_os = "linux"))]
+    impl Queue {
+        fn new(listener: BorrowedFd, end: BorrowedFd) -> io::Result<Self> {
+            Ok(Self([
+                listener.try_clone_to_owned()?,
+                end.try_clone_to_owned()?,
+            ]))
+        }
+
+        fn wait(&self) -> io::Result<Wake> {
+            let mut fds = self
+                .0
+                .each_ref()
+                .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
+            poll(&mut fds, PollTimeout::NONE)?;
+            let [client, end] = fds.map(|fd| fd.any().unwrap_or(true));
+            Ok(Wake { client, end })
+        }
+    }
+}
+
+/// Without `poll`, each wait is for the client alone. The end wakes those that wait for a
+/// connection by making one; those that wait for a request notice it at their deadline.
+#[cfg(not(unix))]
+mod system {
+    use std::{
+        io::{self, ErrorKind, Read, Write},
+        net::{TcpListener, TcpStream},
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering::SeqCst},
+        },
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use super::Wake;
+
+    /// The end comes when this is dropped.
+    pub struct Ender(Arc<AtomicBool>);
+
+    pub struct End(Arc<AtomicBool>);
+
+    pub fn end() -> io::Result<(Ender, End)> {
+        let flag = Arc::new(AtomicBool::new(false));
+        Ok((Ender(Arc::clone(&flag)), End(flag)))
+    }
+
+    impl Drop for Ender {
+        fn drop(&mut self) {
+            self.0.store(true, SeqCst);
+        }
+    }
+
+    pub fn prepare(listener: TcpListener) -> io::Result<TcpListener> {
+        Ok(listener)
+    }
+
+    /// Wakes the workers that wait for a connection.
+    pub fn close(listener: &TcpListener) {
+        let Ok(address) = listener.local_addr() else {
+            return;
+        };
+        thread::spawn(move || {
+            while TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_ok() {}
+        });
+    }
+
+    pub struct Door<'a> {
+        listener: &'a TcpListener,
+        end: &'a End,
+    }
+
+    impl<'a> Door<'a> {
+        pub fn new(listener: &'a TcpListener, end: &'a End) -> io::Result<Self> {
+            Ok(Self { listener, end })
+        }
+
+        pub fn accept(&self) -> Option<TcpStream> {
+            loop {
+                let connection = self.listener.accept();
+                if self.end.0.load(SeqCst) {
+                    return None;
+                }
+                match connection {
+                    Ok((connection, _)) => {
+                        let _ = connection.set_nodelay(true);
+                        return Some(connection);
+                    }
+                    Err(_) => thread::sleep(Duration::from_millis(100)),
+                }
+            }
+        }
+    }
+
+    pub fn read(mut connection: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+        connection.read(buffer)
+    }
+
+    pub fn readable(
+        connection: &TcpStream,
+        end: Option<&End>,
+        deadline: Instant,
+    ) -> io::Result<Wake> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        connection.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        let client = match connection.peek(&mut [0]) {
+            Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
+                false
+            }
+            result => result.map(|_| true)?,
+        };
+        let end = end.is_some_and(|end| end.0.load(SeqCst));
+        Ok(Wake { client, end })
+    }
+
+    pub fn write(mut connection: &TcpStream, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        connection.set_write_timeout(Some(left.max(Duration::from_millis(1))))?;
+        connection.write_all(bytes)
+    }
+}
