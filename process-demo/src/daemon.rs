@@ -7,9 +7,12 @@
 //! then is what the system does: it closes the parent's end of a pipe, and a child that reads the
 //! other end can finish its work and end. A detached child is no concern of its parent's.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    process,
+};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use comfy_table::{Table, presets};
 
 use crate::{output::say, process::Process, target};
@@ -17,6 +20,10 @@ use crate::{output::say, process::Process, target};
 const KINDS: [&str; 3] = ["ordinary", "daemon", "detached"];
 
 pub fn run() -> anyhow::Result<u8> {
+    // An orphan's new parent is its nearest ancestor that asked for it, or else the system's first
+    // process. So we can wait for all, and leave nobody behind. (On Linux only.)
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_child_subreaper(true).context("cannot adopt orphans")?;
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header([
@@ -48,13 +55,12 @@ fn lines_after(
     let mut parent = Process::new("parent", [kind]).stderr(writer);
     parent.start()?;
     let ready = lines.next().context("the child wrote nothing")??;
-    ensure!(
-        ready == READY,
-        "the child is not ready, but wrote {ready:?}"
-    );
+    let child = ready.strip_prefix(READY);
+    let child = child.with_context(|| format!("the child is not ready, but wrote {ready:?}"))?;
     end(parent)?;
     // They end when parent and child have: both have the pipe.
     let lines: Vec<_> = lines.collect::<io::Result<_>>()?;
+    reap_orphan(child)?;
     Ok(if lines.is_empty() {
         "it ends, and writes nothing".to_owned()
     } else {
@@ -62,7 +68,18 @@ fn lines_after(
     })
 }
 
-const READY: &str = "ready";
+/// Reaps a child that its parent has not reaped: it is ours now. (Elsewhere than on Linux it is the
+/// first process's.)
+fn reap_orphan(child: &str) -> anyhow::Result<()> {
+    let _id: i32 = child.parse().context("cannot read a process id")?;
+    // It fails if the parent has reaped it.
+    #[cfg(target_os = "linux")]
+    let _ = crate::fork::wait(nix::unistd::Pid::from_raw(_id));
+    Ok(())
+}
+
+/// A child writes it with its process id.
+const READY: &str = "ready ";
 
 /// The parent: starts a child, and returns when it is asked to.
 pub fn parent(args: &[String]) -> anyhow::Result<u8> {
@@ -91,7 +108,7 @@ pub fn child(args: &[String]) -> anyhow::Result<u8> {
     if args == ["detached"] {
         nix::unistd::setsid().context("cannot make a session")?;
     }
-    writeln!(io::stderr(), "{READY}")?;
+    writeln!(io::stderr(), "{READY}{}", process::id())?;
     target::wait_for_the_parent_to_go()?;
     writeln!(io::stderr(), "the child finishes its work")?;
     Ok(0)

@@ -181,7 +181,7 @@ fn compare_the_parents(options: &Options) -> anyhow::Result<()> {
     say!(
         "Times are from start to joined: medians of {starts} starts each, taken in turns of {TURN}."
     )?;
-    say!("The lock is held by a thread of the parent, and was found so by the child.")
+    say!("A thread of the parent holds a lock: the last column says how a child finds it.")
 }
 
 /// The median time of each method to run a function that does nothing.
