@@ -8,7 +8,7 @@ use crate::{
     experiments::{self, Experiment},
     lab::Mode,
     output::say,
-    run, serve,
+    serve,
 };
 
 /// Threads or processes? Every claim is tried on this machine, and gets a verdict.
@@ -16,13 +16,13 @@ use crate::{
 #[command(version)]
 pub struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
+    pub command: Option<Command>,
     #[command(flatten)]
-    options: Options,
+    pub options: Options,
 }
 
 #[derive(Subcommand)]
-enum Command {
+pub enum Command {
     /// Name the experiments, and the claims that they try.
     List,
     /// Run some experiments only.
@@ -33,6 +33,15 @@ enum Command {
     },
     /// A web server by processes, by threads, or by both.
     Serve(serve::Options),
+    /// Show two runs side by side: two machines, two systems, before and after a change.
+    Compare {
+        /// What --json wrote in one run.
+        #[arg(value_name = "A.json")]
+        first: PathBuf,
+        /// What --json wrote in the other.
+        #[arg(value_name = "B.json")]
+        second: PathBuf,
+    },
 }
 
 #[derive(clap::Args)]
@@ -69,25 +78,13 @@ impl Options {
     }
 }
 
-impl Cli {
-    pub fn run(self) -> anyhow::Result<u8> {
-        match self.command {
-            None => run::run(&experiments::ALL.iter().collect::<Vec<_>>(), &self.options),
-            Some(Command::List) => list(),
-            Some(Command::Serve(options)) => serve::run(&options),
-            Some(Command::Run { names }) => {
-                // In the list's order, and each once.
-                let chosen: Vec<&Experiment> = experiments::ALL
-                    .iter()
-                    .filter(|experiment| names.iter().any(|name| name == experiment.name))
-                    .collect();
-                run::run(&chosen, &self.options)
-            }
-        }
-    }
+/// The named ones in the list's order, and each once.
+pub fn chosen(names: &[String]) -> Vec<&'static Experiment> {
+    let named = |experiment: &&Experiment| names.iter().any(|name| name == experiment.name);
+    experiments::ALL.iter().filter(named).collect()
 }
 
-fn list() -> anyhow::Result<u8> {
+pub fn list() -> anyhow::Result<u8> {
     for Experiment { name, claim, .. } in experiments::ALL {
         say!("{name:10}  {claim}")?;
     }

@@ -1,26 +1,32 @@
 //! What is tried: one file each.
 //!
 //! To add an experiment: write its file, with a `run` that is given the [`Lab`] and returns a
-//! [`Finding`] and a [`Judgement`]; make each of its measurements a
-//! [`Trial`](crate::lab::trial::Trial); and name both in the list below.
+//! [`Finding`]; make each of its measurements a [`Role`](crate::lab::role::Role) that a trial plays;
+//! and name the file in the list below. `create.rs` is a short one to start from.
 
 use crate::{
-    lab::{Lab, role::Role, verdict::Judgement},
-    report::Finding,
+    finding::Finding,
+    lab::{Lab, role::AnyRole},
 };
 
 mod crash;
 mod create;
+#[cfg(unix)]
 mod limits;
+#[cfg(unix)]
 mod master;
 mod memory;
+#[cfg(unix)]
 mod scale;
 mod sharing;
 mod switch;
 mod throughput;
 mod transfer;
-#[cfg(not(unix))]
+#[cfg(any(test, not(unix)))]
 mod without_fork;
+
+#[cfg(not(unix))]
+use without_fork::{limits, master, scale};
 
 /// One claim of the notes, and how it is tried.
 pub struct Experiment {
@@ -30,9 +36,11 @@ pub struct Experiment {
     pub claim: &'static str,
     /// How much of a run's time it may take, in percent.
     pub share: u32,
-    pub run: fn(&Lab) -> anyhow::Result<(Finding, Judgement)>,
+    pub run: fn(&Lab) -> anyhow::Result<Finding>,
     /// What this program can be started as for it.
-    pub roles: &'static [&'static dyn Role],
+    pub roles: &'static [&'static dyn AnyRole],
+    /// What others measured of the same: the figure, and its source.
+    pub published: &'static [(&'static str, &'static str)],
 }
 
 /// All experiments, in the order in which they are run.
@@ -50,7 +58,7 @@ pub const ALL: &[Experiment] = &[
 ];
 
 /// The roles of all experiments.
-pub fn roles() -> impl Iterator<Item = &'static dyn Role> {
+pub fn roles() -> impl Iterator<Item = &'static dyn AnyRole> {
     ALL.iter().flat_map(|experiment| experiment.roles).copied()
 }
 
@@ -63,7 +71,7 @@ mod tests {
         let experiments = ALL.iter().map(|experiment| experiment.name);
         for mut names in [
             experiments.collect::<Vec<_>>(),
-            roles().map(Role::name).collect(),
+            roles().map(AnyRole::name).collect(),
         ] {
             let all = names.len();
             names.sort_unstable();
@@ -76,5 +84,18 @@ mod tests {
     fn all_experiments_together_take_no_more_than_all_of_the_time() {
         let shares = ALL.iter().map(|experiment| experiment.share);
         assert!(shares.sum::<u32>() <= 100);
+    }
+
+    #[test]
+    fn without_fork_the_claims_are_the_same() {
+        use without_fork as without;
+        for other in [
+            without::limits::EXPERIMENT,
+            without::master::EXPERIMENT,
+            without::scale::EXPERIMENT,
+        ] {
+            let one = ALL.iter().find(|one| one.name == other.name);
+            assert_eq!(one.map(|one| one.claim), Some(other.claim));
+        }
     }
 }

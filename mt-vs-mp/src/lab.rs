@@ -1,16 +1,19 @@
 //! The laboratory: what every experiment needs.
 //!
 //! In reading order: [`role`] starts this program again as something else, [`trial`] makes of that
-//! a fresh process for one measurement, [`statistics`] makes an interval of many measurements, and
-//! [`verdict`] a verdict of that. [`machine`] looks at what there is, [`pin`] chooses
-//! a core, [`interrupt`] ends it all.
+//! a fresh process for one measurement, [`Lab::alternate`] measures in turns, and [`Measured`] makes
+//! figures of the samples. [`machine`] looks at what there is, [`place`] chooses a processor, and
+//! [`interrupt`] ends it all.
 
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
+pub mod cgroup;
+pub mod creation;
 pub mod fork;
 pub mod interrupt;
 #[cfg(unix)]
@@ -19,16 +22,21 @@ pub mod machine;
 #[cfg(unix)]
 pub mod mapping;
 pub mod memory;
-pub mod pin;
+pub mod place;
 pub mod role;
-pub mod statistics;
+#[cfg(unix)]
+pub mod team;
 pub mod trial;
-pub mod verdict;
 
+use crate::{
+    finding::{
+        figure::{Figure, Unit},
+        interval::{FEWEST, Interval},
+    },
+    output::say,
+};
 use machine::Machine;
-use statistics::FEWEST;
-
-use crate::output::say;
+use role::NoRoom;
 
 /// How much time a run takes, and so how narrow its intervals become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,28 +49,24 @@ pub enum Mode {
 
 impl Mode {
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Quick => "quick",
-            Self::Default => "default",
-            Self::Full => "full",
-        }
+        self.pick("quick", "default", "full")
     }
 
     /// What all experiments together may take.
     pub fn budget(self) -> Duration {
-        Duration::from_secs_f64(match self {
-            Self::Quick => 4.5,
-            Self::Default => 34.0,
-            Self::Full => 240.0,
-        })
+        Duration::from_secs_f64(self.pick(4.5, 34.0, 240.0))
     }
 
     /// More rounds than this tell nothing new.
     fn most_rounds(self) -> usize {
+        self.pick(10, 40, 200)
+    }
+
+    pub fn pick<T>(self, quick: T, default: T, full: T) -> T {
         match self {
-            Self::Quick => 10,
-            Self::Default => 40,
-            Self::Full => 200,
+            Self::Quick => quick,
+            Self::Default => default,
+            Self::Full => full,
         }
     }
 }
@@ -80,7 +84,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    pub fn new(mode: Mode, workers: usize, machine: Machine) -> Self {
+    pub fn new(mode: Mode, workers: Option<usize>, machine: Machine) -> Self {
         // Hidden, unless stderr is a terminal.
         let progress = ProgressBar::new_spinner().with_style(
             ProgressStyle::with_template("{spinner} {prefix} {msg}")
@@ -88,7 +92,7 @@ impl Lab {
         );
         Self {
             mode,
-            workers,
+            workers: workers.unwrap_or(machine.cores),
             machine,
             budget: mode.budget(),
             progress,
@@ -112,25 +116,32 @@ impl Lab {
         self.progress.finish_and_clear();
     }
 
-    /// Measures each variant once per round: A B C, A B C … A machine that grows slower meanwhile
-    /// does so for all alike. It stops when `budget` is spent, but not before there are enough
-    /// samples for an interval.
-    ///
-    /// Returns the samples of each variant, in the variants' order.
+    /// Measures each variant once per round, in an order that is shuffled anew for each round (by
+    /// the same seed in every run). A machine that grows slower meanwhile does so for all alike, and
+    /// no variant always comes after the same other. It stops when `budget` is spent, but not before
+    /// there are enough samples for an interval.
     pub fn alternate<V, S>(
         &self,
         budget: Duration,
-        variants: &[V],
+        variants: impl IntoIterator<Item = V>,
         mut measure: impl FnMut(&V) -> anyhow::Result<S>,
-    ) -> anyhow::Result<Vec<Vec<S>>> {
-        let mut samples: Vec<Vec<S>> = variants.iter().map(|_| Vec::new()).collect();
+    ) -> anyhow::Result<Vec<Measured<V, S>>> {
+        let measured = |variant| Measured {
+            variant,
+            samples: Vec::new(),
+        };
+        let mut all: Vec<Measured<V, S>> = variants.into_iter().map(measured).collect();
+        let mut order: Vec<usize> = (0..all.len()).collect();
+        let mut random = Rng::with_seed(1);
         let begin = Instant::now();
         for round in 1..=self.mode.most_rounds() {
-            for (variant, samples) in variants.iter().zip(&mut samples) {
+            random.shuffle(&mut order);
+            for &next in &order {
                 self.progress.set_message(format!("round {round}"));
                 self.progress.tick();
                 self.go_on()?;
-                samples.push(measure(variant)?);
+                let sample = measure(&all[next].variant)?;
+                all[next].samples.push(sample);
             }
             // Would another round still fit?
             let spent = begin.elapsed();
@@ -138,7 +149,29 @@ impl Lab {
                 break;
             }
         }
-        Ok(samples)
+        Ok(all)
+    }
+
+    /// The variants that this machine has room for; of the others is told why not. `try_out` tries
+    /// each once, which also warms up; what it returns for one without room is [`NoRoom`].
+    pub fn those_that_fit<V: std::fmt::Display>(
+        &self,
+        variants: impl IntoIterator<Item = V>,
+        left_out: &mut Vec<String>,
+        try_out: impl Fn(&V) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<V>> {
+        let mut fitting = Vec::new();
+        for variant in variants {
+            self.go_on()?;
+            match try_out(&variant) {
+                Ok(()) => fitting.push(variant),
+                Err(error) if error.is::<NoRoom>() => {
+                    left_out.push(format!("{variant}: {error:#}"));
+                }
+                Err(error) => return Err(error.context(variant.to_string())),
+            }
+        }
+        Ok(fitting)
     }
 
     /// # Errors
@@ -153,46 +186,99 @@ impl Lab {
     }
 }
 
+/// A variant, and what was measured of it in each round.
+pub struct Measured<V, S> {
+    pub variant: V,
+    pub samples: Vec<S>,
+}
+
+impl<V, S> Measured<V, S> {
+    /// One number of each sample.
+    pub fn numbers(&self, of: impl Fn(&S) -> f64) -> Vec<f64> {
+        self.samples.iter().map(of).collect()
+    }
+
+    /// The median of one number of each sample.
+    pub fn figure(&self, unit: Unit, of: impl Fn(&S) -> f64) -> Figure {
+        Figure::new(Interval::of(&self.numbers(of)), unit)
+    }
+
+    /// The same for a number that not every system has: then there is no figure.
+    pub fn figure_if_any(&self, unit: Unit, of: impl Fn(&S) -> Option<f64>) -> Option<Figure> {
+        let numbers: Option<Vec<f64>> = self.samples.iter().map(of).collect();
+        let numbers = numbers.filter(|numbers| !numbers.is_empty())?;
+        Some(Figure::new(Interval::of(&numbers), unit))
+    }
+
+    /// How many times that of another this one's number is, round by round.
+    pub fn times<W>(&self, other: &Measured<W, S>, of: impl Fn(&S) -> f64) -> Figure {
+        Figure::times(&self.numbers(&of), &other.numbers(&of))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn lab(mode: Mode) -> Lab {
+        Lab::new(mode, Some(1), Machine::look_at())
+    }
+
     /// In which order variants are measured, each of them at once.
-    fn rounds(mode: Mode, budget: Duration) -> String {
-        let lab = Lab::new(mode, 1, Machine::look_at());
-        let mut order = String::new();
-        let measured = lab.alternate(budget, &["A", "B"], |&variant| {
-            order += variant;
+    fn rounds(mode: Mode, budget: Duration) -> Vec<String> {
+        let mut order = Vec::new();
+        let measured = lab(mode).alternate(budget, ["A", "B", "C"], |&variant| {
+            order.push(variant);
             Ok(variant)
         });
-        let samples = measured.expect("nothing goes wrong");
-        for (variant, samples) in ["A", "B"].iter().zip(&samples) {
-            assert_eq!(samples.len(), order.matches(variant).count());
-            assert!(samples.iter().all(|sample| sample == variant));
+        for Measured { variant, samples } in measured.expect("nothing goes wrong") {
+            assert!(samples.iter().all(|&sample| sample == variant));
         }
-        order
+        order.chunks(3).map(<[_]>::concat).collect()
     }
 
     #[test]
-    fn what_is_compared_takes_turns() {
-        assert_eq!(rounds(Mode::Quick, Duration::MAX / 2), "AB".repeat(10));
+    fn what_is_compared_takes_turns_in_an_order_that_changes() {
+        let orders = rounds(Mode::Quick, Duration::MAX / 2);
+        assert_eq!(orders.len(), 10);
+        for order in &orders {
+            let mut letters: Vec<char> = order.chars().collect();
+            letters.sort_unstable();
+            assert_eq!(letters, ['A', 'B', 'C'], "{orders:?}");
+        }
+        assert!(orders.iter().any(|order| order != &orders[0]), "{orders:?}");
+        // And it is the same in every run.
+        assert_eq!(orders, rounds(Mode::Quick, Duration::MAX / 2));
     }
 
     #[test]
     fn without_time_there_are_as_many_rounds_as_an_interval_needs() {
-        assert_eq!(rounds(Mode::Full, Duration::ZERO), "AB".repeat(FEWEST));
+        assert_eq!(rounds(Mode::Full, Duration::ZERO).len(), FEWEST);
     }
 
     #[test]
     fn the_first_failure_ends_it() {
-        let lab = Lab::new(Mode::Quick, 1, Machine::look_at());
         let mut measured = 0;
-        let result = lab.alternate(Duration::MAX / 2, &[1, 2, 3], |&variant| {
+        let result = lab(Mode::Quick).alternate(Duration::MAX / 2, [1, 2, 3], |_| {
             measured += 1;
-            anyhow::ensure!(variant != 2, "no");
+            anyhow::ensure!(measured < 2, "no");
             Ok(0.0)
         });
         assert!(result.is_err());
         assert_eq!(measured, 2);
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out_with_the_cause_and_any_other_error_ends_it() {
+        let mut left_out = Vec::new();
+        let fitting =
+            lab(Mode::Quick).those_that_fit([1, 2, 3], &mut left_out, |&size| match size {
+                2 => Err(NoRoom("too large".to_owned()).into()),
+                _ => Ok(()),
+            });
+        assert_eq!(fitting.expect("nothing goes wrong"), [1, 3]);
+        assert_eq!(left_out, ["2: too large"]);
+        let broken = lab(Mode::Quick).those_that_fit([1], &mut left_out, |_| anyhow::bail!("no"));
+        assert!(broken.is_err());
     }
 }

@@ -7,10 +7,14 @@
 //! cargo run -p mt-vs-mp --release                         all experiments, the ledger at the end
 //! cargo run -p mt-vs-mp --release -- list                 what there is to try
 //! cargo run -p mt-vs-mp --release -- run create crash     some of it
+//! cargo run -p mt-vs-mp --release -- compare A.json B.json
+//!                                                         two runs side by side
+//! cargo run -p mt-vs-mp --release -- serve                a web server by processes, threads, or both
 //! ```
 //!
-//! In reading order: [`experiments`] is what is tried, one file each; [`lab`] is how anything is
-//! measured; [`report`] is what comes of it, on the terminal and in files.
+//! In reading order, and each imports only what stands after it: [`run`] conducts the
+//! [`experiments`], one file each; [`report`] shows what came of them; [`lab`] is how anything is
+//! measured; [`finding`] is what a measurement ends as: figures, tables, plots, verdicts.
 
 use std::process::ExitCode;
 
@@ -18,18 +22,34 @@ use clap::Parser;
 
 mod cli;
 mod experiments;
+mod finding;
 mod lab;
-mod master_worker;
 mod output;
 mod report;
 mod run;
 mod serve;
 mod work;
 
+use cli::{Cli, Command};
+
 fn main() -> ExitCode {
-    // First of all: the fresh process of a measurement is this program in another role.
-    let role = lab::role::play_role(experiments::roles());
-    ExitCode::from(output::exit_code(
-        role.unwrap_or_else(|| cli::Cli::parse().run()),
-    ))
+    ExitCode::from(output::exit_code(begin()))
+}
+
+fn begin() -> anyhow::Result<u8> {
+    // First of all: a measurement runs in a fresh process of this same program, in another role.
+    if lab::trial::is_one() {
+        lab::trial::end_with_the_laboratory()?;
+    }
+    if let Some(played) = lab::role::play_role(experiments::roles()) {
+        return played;
+    }
+    let Cli { command, options } = Cli::parse();
+    match command {
+        None => run::run(&experiments::ALL.iter().collect::<Vec<_>>(), &options),
+        Some(Command::Run { names }) => run::run(&cli::chosen(&names), &options),
+        Some(Command::List) => cli::list(),
+        Some(Command::Compare { first, second }) => report::comparison::show(&first, &second),
+        Some(Command::Serve(options)) => serve::run(&options),
+    }
 }

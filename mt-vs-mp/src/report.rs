@@ -1,29 +1,22 @@
-//! What came of a run. The terminal's text, the JSON file and the HTML page are all made from this,
-//! so that none of them can say anything else than the others.
+//! A whole run. The terminal's text, the JSON file and the HTML page are all made from this, so that
+//! none of them can say anything else than the others.
 
 use serde::{Deserialize, Serialize};
 
-pub mod figure;
+use crate::{
+    finding::Finding,
+    lab::{Mode, machine::Machine},
+};
+
+pub mod comparison;
+pub mod file;
 pub mod html;
 #[cfg(test)]
 pub mod made_up;
-mod plot;
-mod table;
 pub mod terminal;
-#[cfg(test)]
-mod tests;
-
-pub use plot::{Axis, Line, Plot, Point};
-pub use table::{Cell, Table};
-
-use crate::lab::{
-    Mode,
-    machine::Machine,
-    verdict::{Judgement, Verdict},
-};
 
 /// Of the JSON file. It grows when a reader of the old one would stumble over the new one.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A whole run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,7 +25,6 @@ pub struct Report {
     /// Not if it was interrupted.
     pub complete: bool,
     /// The names of the experiments that it did not get to.
-    #[serde(default)]
     pub missing: Vec<String>,
     pub mode: Mode,
     pub workers: usize,
@@ -50,44 +42,78 @@ pub struct Entry {
     pub name: String,
     /// The notes' claim.
     pub claim: String,
-    pub verdict: Verdict,
-    pub reason: String,
     /// How long the experiment took.
     pub seconds: f64,
     #[serde(flatten)]
     pub finding: Finding,
+    /// What others measured of the same.
+    pub published: Vec<Published>,
 }
 
-/// What an experiment returns beside its verdict.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Finding {
-    /// For the ledger: the one figure that the verdict rests on, in a few words.
-    pub headline: String,
-    pub tables: Vec<Table>,
-    pub plots: Vec<Plot>,
-    /// What was not measured here, each with its cause.
-    pub left_out: Vec<String>,
+/// A figure that somebody else has published.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Published {
+    /// What was measured, and what came of it.
+    pub figure: String,
+    /// Who, when, and on what machine.
+    pub source: String,
 }
 
-impl Finding {
-    pub fn leave_out(&mut self, what_and_why: impl Into<String>) {
-        self.left_out.push(what_and_why.into());
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json, to_value};
+
+    use super::*;
+
+    /// Whoever changes this changes the files that others read: see [`FORMAT`].
+    #[test]
+    fn the_json_file_has_the_shape_that_the_readme_describes() {
+        let report = to_value(made_up::report()).expect("it can be JSON");
+        let keys = |value: &Value| -> String {
+            let object = value.as_object().expect("it is an object");
+            object.keys().cloned().collect::<Vec<_>>().join(" ")
+        };
+        let of_report = "complete date experiments format machine missing mode seconds workers";
+        assert_eq!(keys(&report), of_report);
+        assert_eq!(report["format"], 2);
+        assert_eq!(report["mode"], "default");
+        let of_machine = "architecture cores cpu_quota governor huge_pages is_virtual kernel load_after \
+                          load_before memory memory_available os processor profile program rustc smt \
+                          throttled";
+        assert_eq!(keys(&report["machine"]), of_machine);
+
+        let entries = &report["experiments"];
+        let of_entry = "claim headline left_out name plots published reason seconds tables verdict";
+        assert_eq!(keys(&entries[0]), of_entry);
+        assert_eq!(entries[4]["verdict"], "not_measured");
+        assert_eq!(keys(&entries[0]["published"][0]), "figure source");
+
+        let table = &entries[0]["tables"][0];
+        assert_eq!(keys(table), "dots header rows title");
+        let [median, low, high] = [25e-6, 25e-6 * 0.9, 25e-6 * 1.2];
+        let figure =
+            json!({"median": median, "low": low, "high": high, "samples": 12, "unit": "seconds"});
+        assert_eq!(table["rows"][0][0], json!({"text": "thread"}));
+        assert_eq!(table["rows"][0][1], json!({"figure": figure}));
+        let outcome = json!({"text": "by abort, 0 < 3 lost", "good": false});
+        assert_eq!(
+            entries[1]["tables"][0]["rows"][1][1],
+            json!({"outcome": outcome})
+        );
+
+        let plot = &entries[2]["plots"][1];
+        let rate = json!({"label": "rate", "unit": "bytes_per_second", "logarithmic": true});
+        assert_eq!(plot["y"], rate);
+        let point =
+            json!({"x": 64.0, "median": 5e6, "low": 5e6 * 0.9, "high": 5e6 * 1.2, "samples": 12});
+        assert_eq!(plot["lines"][0]["points"][0], point);
     }
-}
 
-impl Entry {
-    pub fn new(
-        (name, claim): (&str, &str),
-        seconds: f64,
-        (finding, judgement): (Finding, Judgement),
-    ) -> Self {
-        Self {
-            name: name.to_owned(),
-            claim: claim.to_owned(),
-            verdict: judgement.verdict,
-            reason: judgement.reason,
-            seconds,
-            finding,
-        }
+    #[test]
+    fn the_json_file_can_be_read_back() {
+        let text = serde_json::to_string(&made_up::report()).expect("it can be JSON");
+        let report: Report = serde_json::from_str(&text).expect("it can be read");
+        // Numbers may differ in their last digit, which nobody is shown.
+        assert_eq!(html::page(&report), html::page(&made_up::report()));
     }
 }

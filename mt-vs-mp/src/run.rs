@@ -1,44 +1,42 @@
 //! A run: the experiments one after the other, and what is told of them.
 
 use std::{
-    fs::File,
-    io::Write,
-    path::PathBuf,
+    path::{Path, absolute},
     time::{Instant, SystemTime},
 };
 
-use anyhow::{Context, anyhow};
+use clap::{CommandFactory, error::ErrorKind};
 
 use crate::{
-    cli::Options,
+    cli::{Cli, Options},
     experiments::Experiment,
+    finding::{Finding, verdict::Verdict},
     lab::{
         Lab,
         interrupt::{self, Interrupted},
         machine::Machine,
-        verdict::{Judgement, Verdict},
     },
     output::complain,
-    report::{self, Entry, Finding, Report, html, terminal},
+    report::{self, Entry, Published, Report, file::Target, html, terminal},
 };
 
 /// Runs the experiments. The exit code is 1 if one of them failed, 130 if we were interrupted.
 pub fn run(experiments: &[&Experiment], options: &Options) -> anyhow::Result<u8> {
     // Before anything is measured: nobody shall wait for a report that cannot be written.
-    let json = options.json.as_ref().map(Target::open).transpose()?;
-    let html = options.html.as_ref().map(Target::open).transpose()?;
+    refuse_one_file_for_both(options);
+    let open = |path: &Option<_>| path.as_deref().map(Target::open).transpose();
+    let (json, html) = (open(&options.json)?, open(&options.html)?);
     interrupt::watch()?;
 
     let begin = Instant::now();
-    let machine = Machine::look_at();
-    let workers = options.workers.map_or(machine.cores, usize::from);
-    let mut lab = Lab::new(options.mode(), workers, machine);
+    let workers = options.workers.map(usize::from);
+    let mut lab = Lab::new(options.mode(), workers, Machine::look_at());
     let mut report = Report {
         format: report::FORMAT,
         complete: false,
         missing: Vec::new(),
         mode: lab.mode,
-        workers,
+        workers: lab.workers,
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         seconds: 0.0,
         machine: lab.machine.clone(),
@@ -47,6 +45,7 @@ pub fn run(experiments: &[&Experiment], options: &Options) -> anyhow::Result<u8>
     let result = conduct(experiments, &mut lab, &mut report);
     lab.finish();
     report.seconds = begin.elapsed().as_secs_f64();
+    report.machine.look_again();
     report.complete = result.is_ok();
     let missing = experiments.iter().skip(report.experiments.len());
     report.missing = missing.map(|it| it.name.to_owned()).collect();
@@ -86,50 +85,44 @@ fn conduct(
     for experiment in experiments {
         lab.begin(experiment.name, experiment.share);
         let begin = Instant::now();
-        let outcome = (experiment.run)(lab);
-        if outcome.is_err() {
-            // Was it we who ended it?
-            lab.go_on()?;
-        }
-        let outcome = outcome.unwrap_or_else(|error| {
+        let finding = (experiment.run)(lab);
+        // If it ended because we are interrupted, or because nobody reads us, so do we.
+        lab.go_on()?;
+        // An experiment that fails is no reason not to run the others.
+        let finding = finding.unwrap_or_else(|error| {
             failed = true;
-            not_measured(&error)
+            Finding::new(Verdict::NotMeasured, format!("{error:#}"), "an error")
         });
-        let seconds = begin.elapsed().as_secs_f64();
-        let entry = Entry::new((experiment.name, experiment.claim), seconds, outcome);
+        let published = experiment
+            .published
+            .iter()
+            .map(|(figure, source)| Published {
+                figure: (*figure).to_owned(),
+                source: (*source).to_owned(),
+            });
+        let entry = Entry {
+            name: experiment.name.to_owned(),
+            claim: experiment.claim.to_owned(),
+            seconds: begin.elapsed().as_secs_f64(),
+            finding,
+            published: published.collect(),
+        };
         lab.say(&terminal::entry(&entry))?;
         report.experiments.push(entry);
     }
     Ok(failed)
 }
 
-/// An experiment that fails is no reason not to run the others.
-fn not_measured(error: &anyhow::Error) -> (Finding, Judgement) {
-    let finding = Finding {
-        headline: "an error".to_owned(),
-        ..Finding::default()
+/// A wrong command line: the second report would take the place of the first.
+fn refuse_one_file_for_both(options: &Options) {
+    let (Some(json), Some(html)) = (&options.json, &options.html) else {
+        return;
     };
-    let judgement = Judgement::new(Verdict::NotMeasured, format!("{error:#}"));
-    (finding, judgement)
-}
-
-/// A file to be written when all is done.
-struct Target<'a> {
-    path: &'a PathBuf,
-    file: File,
-}
-
-impl<'a> Target<'a> {
-    fn open(path: &'a PathBuf) -> anyhow::Result<Self> {
-        let file =
-            File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { path, file })
-    }
-
-    fn write(mut self, text: &str) -> anyhow::Result<()> {
-        let written = self.file.write_all(text.as_bytes());
-        written
-            .map_err(|error| anyhow!(error))
-            .with_context(|| format!("cannot write {}", self.path.display()))
+    let real = |path: &Path| path.canonicalize().or_else(|_| absolute(path)).ok();
+    if real(json) == real(html) && real(json).is_none_or(|path| !path.exists() || path.is_file()) {
+        let message = format!("--json and --html name the same file, {}", json.display());
+        Cli::command()
+            .error(ErrorKind::ArgumentConflict, message)
+            .exit();
     }
 }

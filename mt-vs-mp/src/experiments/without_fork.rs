@@ -1,23 +1,40 @@
-//! What an experiment that forks does where there is no fork.
-//!
-//! It says so, and that is no failure: a run fails only by what could have been tried.
+//! The experiments that fork, where there is no fork: they say so, and that is no failure.
 
+use super::Experiment;
 use crate::{
-    lab::{
-        Lab,
-        role::Role,
-        verdict::{Judgement, Verdict},
-    },
-    report::Finding,
+    finding::{Finding, verdict::Verdict},
+    lab::Lab,
 };
 
-pub const ROLES: &[&dyn Role] = &[];
+const fn needs_fork(name: &'static str, claim: &'static str) -> Experiment {
+    Experiment {
+        name,
+        claim,
+        share: 0,
+        run,
+        roles: &[],
+        published: &[],
+    }
+}
 
-pub fn run(_: &Lab) -> anyhow::Result<(Finding, Judgement)> {
-    let finding = Finding {
-        headline: "needs fork".to_owned(),
-        ..Finding::default()
-    };
+fn run(_: &Lab) -> anyhow::Result<Finding> {
     let reason = "it needs fork, which exists on Unix only";
-    Ok((finding, Judgement::new(Verdict::NotMeasured, reason)))
+    Ok(Finding::new(Verdict::NotMeasured, reason, "needs fork"))
+}
+
+pub mod limits {
+    pub const EXPERIMENT: super::Experiment =
+        super::needs_fork("limits", "The number of processes is limited.");
+}
+
+pub mod master {
+    pub const EXPERIMENT: super::Experiment =
+        super::needs_fork("master", "If the master dies, all die.");
+}
+
+pub mod scale {
+    pub const EXPERIMENT: super::Experiment = super::needs_fork(
+        "scale",
+        "With thousands of processes the operating system can't cope.",
+    );
 }

@@ -2,12 +2,7 @@
 //!
 //! To the system a thread is a process that shares its memory, so each of these counts both.
 
-use std::{fs, path::Path, process::Command};
-
-use nix::{
-    sys::resource::{RLIM_INFINITY, Resource, getrlimit},
-    unistd::getuid,
-};
+use nix::sys::resource::Resource;
 
 /// A limit on how many processes there may be.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,119 +40,121 @@ pub const NPROC: Option<Resource> = Some(Resource::RLIMIT_NPROC);
 #[cfg(target_os = "macos")]
 pub const NPROC: Option<Resource> = None;
 
-/// All that count processes. What they take of memory is another matter.
-pub fn of_processes() -> Vec<Limit> {
-    let mut limits = Vec::from_iter(NPROC.map(of_the_user));
-    // The fourth field is "running/all", of the whole system.
-    let all = read("/proc/loadavg").and_then(|line| {
-        let (_, all) = line.split_whitespace().nth(3)?.split_once('/')?;
-        all.parse().ok()
-    });
-    for name in ["pid_max", "threads-max"] {
-        if let Some(most) = number(Path::new("/proc/sys/kernel").join(name)) {
-            let name = format!("kernel.{name}");
-            limits.push(Limit::new(name, Some(most), all.unwrap_or(0)));
-        }
-    }
-    if cfg!(target_os = "macos") {
-        limits.extend(
-            ["kern.maxproc", "kern.maxprocperuid"].map(|name| Limit::new(name, sysctl(name), 0)),
-        );
-    }
-    limits.extend(of_the_control_groups());
-    limits
-}
+pub use system::{exempt, of_processes, of_this_user};
 
-/// `RLIMIT_NPROC`, which counts what a user has, in all sessions together.
-fn of_the_user(limit: Resource) -> Limit {
-    let name = "RLIMIT_NPROC (ulimit -u)";
-    let (soft, _) = getrlimit(limit).unwrap_or((RLIM_INFINITY, RLIM_INFINITY));
-    if exempt() {
-        return Limit::new(format!("{name}: the administrator is exempt"), None, 0);
-    }
-    Limit::new(
-        name,
-        (soft != RLIM_INFINITY).then_some(soft),
-        of_this_user(),
-    )
-}
+#[cfg(target_os = "linux")]
+mod system {
+    use std::fs;
 
-/// Whether `RLIMIT_NPROC` does not bind us: it spares the user root, and who may administer
-/// resources or the system (`CAP_SYS_RESOURCE`, `CAP_SYS_ADMIN`), but not the root of a user
-/// namespace. See getrlimit(2).
-pub fn exempt() -> bool {
-    const CAPABILITIES: u64 = 1 << 24 | 1 << 21;
-    let Some(capabilities) = field("/proc/self/status", "CapEff:") else {
-        return getuid().is_root();
+    use nix::unistd::getuid;
+    use procfs::{
+        Current, LoadAverage,
+        process::{LimitValue, Process, all_processes},
+        sys::kernel,
     };
-    let able = u64::from_str_radix(&capabilities, 16).is_ok_and(|of| of & CAPABILITIES != 0);
-    // In a namespace of users, not all of them are mapped.
-    let everyone = read("/proc/self/uid_map")
-        .is_none_or(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
-    everyone && (able || getuid().is_root())
-}
 
-/// How many processes and threads this user has.
-pub fn of_this_user() -> u64 {
-    let uid = getuid().to_string();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes
-        .map(|entry| entry.path())
-        // Not `self` and `thread-self`: these would be counted twice.
-        .filter(|path| {
-            path.file_name()
-                .is_some_and(|name| name.as_encoded_bytes()[0].is_ascii_digit())
-        })
-        .map(|process| process.join("status"))
-        .filter(|status| field(status, "Uid:").as_deref() == Some(&uid))
-        .filter_map(|status| field(status, "Threads:")?.parse::<u64>().ok())
-        .sum()
-}
+    use super::Limit;
+    use crate::lab::cgroup::groups;
 
-/// The `pids.max` of the control group that we are in, and of those around it: containers and
-/// systemd set these.
-fn of_the_control_groups() -> Vec<Limit> {
-    let mut limits = Vec::new();
-    for line in read("/proc/self/cgroup").unwrap_or_default().lines() {
-        // "hierarchy:controllers:path"; the controllers are empty in version 2.
-        let mut fields = line.splitn(3, ':').skip(1);
-        let mount = match fields.next() {
-            Some("") => "/sys/fs/cgroup",
-            Some("pids") => "/sys/fs/cgroup/pids",
-            _ => continue,
-        };
-        let path = Path::new(fields.next().unwrap_or_default());
-        for group in path.ancestors() {
-            let folder = Path::new(mount).join(group.strip_prefix("/").unwrap_or(group));
-            if let Some(most) = number(folder.join("pids.max")) {
-                let used = number(folder.join("pids.current")).unwrap_or(0);
-                let name = format!("pids.max of the control group {}", group.display());
-                limits.push(Limit::new(name, Some(most), used));
-            }
-        }
+    /// All that count processes. What they take of memory is another matter.
+    pub fn of_processes() -> Vec<Limit> {
+        let all = LoadAverage::current().map_or(0, |load| load.max.into());
+        let kernel = [
+            (
+                "kernel.pid_max",
+                kernel::pid_max().ok().map(|most| most as u64),
+            ),
+            (
+                "kernel.threads-max",
+                kernel::threads_max().ok().map(u64::from),
+            ),
+        ];
+        let kernel = kernel.map(|(name, most)| Limit::new(name, most, all));
+        let groups = groups("pids").into_iter().filter_map(|group| {
+            let most = group.number("pids.max")?;
+            let used = group.number("pids.current").unwrap_or(0);
+            let name = format!("pids.max of the control group {}", group.name);
+            Some(Limit::new(name, Some(most), used))
+        });
+        [of_the_user()]
+            .into_iter()
+            .chain(kernel)
+            .chain(groups)
+            .collect()
     }
-    limits
+
+    /// `RLIMIT_NPROC`, which counts what a user has, in all sessions together.
+    fn of_the_user() -> Limit {
+        let name = "RLIMIT_NPROC (ulimit -u)";
+        if exempt() {
+            return Limit::new(format!("{name}: the administrator is exempt"), None, 0);
+        }
+        let limits = Process::myself().and_then(|process| process.limits());
+        let most = match limits.map(|limits| limits.max_processes.soft_limit) {
+            Ok(LimitValue::Value(most)) => Some(most),
+            _ => None,
+        };
+        Limit::new(name, most, of_this_user())
+    }
+
+    /// Whether `RLIMIT_NPROC` does not bind us. It spares the user root, and who may administer resources or the system
+    /// (`CAP_SYS_RESOURCE`, `CAP_SYS_ADMIN`), but not the root of a user namespace. See
+    /// getrlimit(2).
+    pub fn exempt() -> bool {
+        const CAPABILITIES: u64 = 1 << 24 | 1 << 21;
+        let status = Process::myself().and_then(|process| process.status());
+        let able = status.is_ok_and(|status| status.capeff & CAPABILITIES != 0);
+        // In a namespace of users, not all of them are mapped.
+        let everyone = fs::read_to_string("/proc/self/uid_map").map_or(true, |map| {
+            map.split_whitespace().eq(["0", "0", "4294967295"])
+        });
+        everyone && (able || getuid().is_root())
+    }
+
+    /// How many processes and threads this user has.
+    pub fn of_this_user() -> u64 {
+        let own = getuid().as_raw();
+        let processes = all_processes().into_iter().flatten().flatten();
+        let of_user = processes.filter_map(|process| {
+            let status = process.status().ok()?;
+            (status.ruid == own).then_some(status.threads)
+        });
+        of_user.sum()
+    }
 }
 
-fn read(path: impl AsRef<Path>) -> Option<String> {
-    fs::read_to_string(path).ok()
-}
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use std::process::Command;
 
-/// `None` also for the word `max`, which means that there is no limit.
-fn number(path: impl AsRef<Path>) -> Option<u64> {
-    read(path)?.trim().parse().ok()
-}
+    use super::Limit;
 
-/// The first word after a name at the beginning of a line.
-fn field(path: impl AsRef<Path>, name: &str) -> Option<String> {
-    let text = read(path)?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next().map(str::to_owned)
-}
+    /// What macOS calls them.
+    pub fn of_processes() -> Vec<Limit> {
+        let names = ["kern.maxproc", "kern.maxprocperuid"];
+        names
+            .map(|name| Limit::new(name, sysctl(name), of_this_user()))
+            .into()
+    }
 
-fn sysctl(name: &str) -> Option<u64> {
-    let output = Command::new("sysctl").args(["-n", name]).output().ok()?;
-    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+    pub fn exempt() -> bool {
+        nix::unistd::getuid().is_root()
+    }
+
+    pub fn of_this_user() -> u64 {
+        let user = nix::unistd::getuid().to_string();
+        let output = Command::new("ps")
+            .args(["-o", "pid=", "-u", &user])
+            .output();
+        output.map_or(0, |output| {
+            output.stdout.split(|&byte| byte == b'\n').count() as u64
+        })
+    }
+
+    fn sysctl(name: &str) -> Option<u64> {
+        let output = Command::new("sysctl").args(["-n", name]).output().ok()?;
+        String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{ffi::c_void, num::NonZeroUsize, ptr::NonNull};
 use anyhow::Context;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-use crate::report::figure::{Unit, amount};
+use crate::finding::figure::{Unit, amount};
 
 /// Some pages, zeroed in the beginning, which the system takes back when this is dropped.
 pub struct Mapping {

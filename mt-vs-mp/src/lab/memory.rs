@@ -1,53 +1,43 @@
-//! What Linux tells of a process's memory, in `/proc`. Elsewhere all of it is `None`.
+//! What Linux says of a process's memory, in bytes. Elsewhere all of it is `None`.
 
-use std::fs;
-
-/// The memory that is nobody else's, and the page tables that map what the process has, in bytes.
-///
-/// Not in it: the stack that each thread and each process has in the kernel, and the kernel's notes
-/// on it. These are the same for both, about 20 KiB.
-#[cfg(unix)]
-pub fn private(process: &str) -> Option<u64> {
-    let names = ["Private_Clean:", "Private_Dirty:"];
-    Some(bytes(process, "smaps_rollup", &names)? + page_tables(process)?)
+/// What a process takes of memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// What is nobody else's, in pages, and the page tables that map what the process has.
+    ///
+    /// Not in it: the stack that each thread and each process has in the kernel, and the kernel's
+    /// record of it. These are the same for both, about 20 KiB.
+    pub private: u64,
+    /// Its part of everything: a page that four processes share counts a quarter for each
+    /// (proportional set size).
+    pub proportional: u64,
+    /// The tables that say where the process's memory is.
+    pub page_tables: u64,
+    /// How much of the process's own memory lies in huge pages.
+    pub huge: u64,
 }
 
-/// The tables that say where the process's memory is, in bytes.
-pub fn page_tables(process: &str) -> Option<u64> {
-    bytes(process, "status", &["VmPTE:"])
+/// Of this process.
+pub fn own() -> Option<Memory> {
+    of(std::process::id())
 }
 
-/// How many bytes of the process's own memory lie in huge pages.
-pub fn in_huge_pages(process: &str) -> Option<u64> {
-    bytes(process, "smaps_rollup", &["AnonHugePages:"])
+#[cfg(target_os = "linux")]
+pub fn of(process: u32) -> Option<Memory> {
+    let process = procfs::process::Process::new(process as i32).ok()?;
+    let maps = process.smaps_rollup().ok()?.memory_map_rollup;
+    let sizes = &maps.0.first()?.extension.map;
+    let size = |name| sizes.get(name).copied().unwrap_or(0);
+    let page_tables = process.status().ok()?.vmpte? * 1024;
+    Some(Memory {
+        private: size("Private_Clean") + size("Private_Dirty") + page_tables,
+        proportional: size("Pss"),
+        page_tables,
+        huge: size("AnonHugePages"),
+    })
 }
 
-fn bytes(process: &str, file: &str, names: &[&str]) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{process}/{file}")).ok()?;
-    Some(kib(&text, names)? * 1024)
-}
-
-/// The sum of some lines of such a file, which look like `VmPTE:        56 kB`.
-fn kib(text: &str, names: &[&str]) -> Option<u64> {
-    let value = |line: &str| {
-        let mut words = line.split_whitespace();
-        let known = names.contains(&words.next()?);
-        known.then(|| words.next()?.parse::<u64>().ok())?
-    };
-    text.lines()
-        .filter_map(value)
-        .reduce(|sum, value| sum + value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_named_lines_are_added_up_and_no_others() {
-        let text =
-            "Rss: 99 kB\nPrivate_Clean:   4 kB\nPrivate_Dirty:\t60 kB\nPrivate_Hugetlb: 7 kB\n";
-        assert_eq!(kib(text, &["Private_Clean:", "Private_Dirty:"]), Some(64));
-        assert_eq!(kib(text, &["VmPTE:"]), None);
-    }
+#[cfg(not(target_os = "linux"))]
+pub fn of(_: u32) -> Option<Memory> {
+    None
 }

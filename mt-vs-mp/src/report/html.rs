@@ -3,17 +3,20 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 mod axis;
-mod bars;
+mod dots;
 mod plot;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use super::{
-    Entry, Report,
-    figure::{Unit, amount},
+use super::{Entry, Report};
+use crate::{
+    finding::{
+        figure::{Unit, amount},
+        verdict::Verdict,
+    },
+    lab::machine::Machine,
 };
-use crate::lab::verdict::Verdict;
 
 const TITLE: &str = "Threads and processes, measured";
 
@@ -64,17 +67,46 @@ fn head(report: &Report) -> Markup {
                 " It was interrupted before it got to " (report.missing.join(", ")) "."
             }
         }
-        @if machine.profile != "release" {
-            p.warning role="note" {
-                strong { "This is a " (machine.profile) " build." }
-                " Its figures say little: run it with " code { "--release" } "."
-            }
-        }
+        @for caveat in machine.caveats() { p.warning role="note" { (caveat) } }
         dl {
             div { dt { "Machine" } dd { (machine.processor) ", " (machine.cores) " cores, " (memory) " of memory, " (available) " of it available" } }
             div { dt { "System" } dd { (machine.os) ", kernel " (machine.kernel) ", " (machine.architecture) } }
+            div { dt { "Conditions" } dd { (conditions(machine)) } }
             div { dt { "Program" } dd { (machine.program) ", " (machine.profile) " build by " (machine.rustc) } }
         }
+    }
+}
+
+/// What may bend the figures, as far as the system tells.
+fn conditions(machine: &Machine) -> String {
+    let yes =
+        |it: Option<bool>, yes: &str, no: &str| it.map(|it| if it { yes } else { no }.to_owned());
+    let load = |load: Option<f64>, when| load.map(|load| format!("load {load:.1} {when}"));
+    let known = [
+        yes(
+            machine.is_virtual,
+            "a virtual machine",
+            "no virtual machine",
+        ),
+        yes(machine.smt, "two threads to a core", "one thread to a core"),
+        machine
+            .governor
+            .as_ref()
+            .map(|it| format!("frequency governor {it}")),
+        machine
+            .huge_pages
+            .as_ref()
+            .map(|it| format!("huge pages: {it}")),
+        machine
+            .cpu_quota
+            .map(|it| format!("a quota of {it:.2} processors")),
+        load(machine.load_before, "before the run"),
+        load(machine.load_after, "after it"),
+    ];
+    let known: Vec<String> = known.into_iter().flatten().collect();
+    match known.is_empty() {
+        true => "not told by this system".to_owned(),
+        false => known.join(", "),
     }
 }
 
@@ -86,7 +118,7 @@ fn ledger(report: &Report) -> Markup {
             ol.ledger {
                 @for entry in &report.experiments {
                     li {
-                        (verdict(entry.verdict))
+                        (verdict(entry.finding.verdict))
                         a href={ "#" (entry.name) } { (entry.claim) }
                         span.headline { (unbroken(&entry.finding.headline)) }
                     }
@@ -103,10 +135,10 @@ fn experiment(entry: &Entry) -> Markup {
         section #(entry.name) aria-labelledby={ (entry.name) "-claim" } {
             p.name { (entry.name) }
             h2 id={ (entry.name) "-claim" } { (entry.claim) }
-            p.judgement { (verdict(entry.verdict)) " " (unbroken(&entry.reason)) "." }
+            p.judgement { (verdict(finding.verdict)) " " (unbroken(&finding.reason)) "." }
             div.figures {
                 @for table in &finding.tables {
-                    @if let Some(bars) = bars::figure(table) { (bars) }
+                    @if let Some(dots) = dots::figure(table) { (dots) }
                 }
                 @for plot in &finding.plots { (plot::figure(plot)) }
             }
@@ -115,6 +147,12 @@ fn experiment(entry: &Entry) -> Markup {
                 div.left-out {
                     p { "Left out:" }
                     ul { @for what in &finding.left_out { li { (what) } } }
+                }
+            }
+            @if !entry.published.is_empty() {
+                div.published {
+                    p { "What others measured, each on a machine of its own:" }
+                    ul { @for of in &entry.published { li { (of.figure) " " cite { (of.source) } } } }
                 }
             }
             p.note { "This took " (amount(entry.seconds, Unit::Seconds)) ". " a href="#ledger" { "Back to the ledger" } }
@@ -160,14 +198,14 @@ fn how_to_read() -> Markup {
         h2 { "How to read this" }
         p {
             "Every measurement ran in a fresh process, and what is compared was measured in turns. A figure "
-            "is a median; in brackets, and as a thin line through each point and bar, stands its 95% "
-            "interval, found by the bootstrap. A verdict needs the whole interval on one side of the "
-            "claim's bound: "
+            "is a median; in brackets, and as a thin line through each point, stands its 95% interval: two "
+            "of the sorted samples that enclose the true median so often. A verdict needs the whole "
+            "interval on one side of the claim's bound: "
             (verdict(Verdict::Holds)) " and " (verdict(Verdict::Fails)) " are clear, "
             (verdict(Verdict::Depends)) " means that clear cases disagree, "
             (verdict(Verdict::Unclear)) " that the bound lies inside the interval, and "
             (verdict(Verdict::NotMeasured)) " that this machine could not try it."
         }
-        p { "Point at a point or a bar to see its figure. The figures hold for this machine and this day." }
+        p { "Point at a point to see its figure. The figures hold for this machine and this day." }
     }
 }

@@ -1,15 +1,17 @@
 //! A report of a run that never was, for the tests: all that a report can hold, and text that would
 //! break a page that does not escape it.
 
-use super::{
-    Axis, Cell, Entry, Finding, Line, Plot, Report, Table,
-    figure::{Figure, Unit},
-};
-use crate::lab::{
-    Mode,
-    machine::Machine,
-    statistics::Interval,
-    verdict::{Judgement, Verdict},
+use super::{Entry, Published, Report};
+use crate::{
+    finding::{
+        Finding,
+        figure::{Figure, Unit},
+        interval::Interval,
+        plot::{Axis, Line, Plot},
+        table::{Cell, Table},
+        verdict::Verdict,
+    },
+    lab::{Mode, machine::Machine},
 };
 
 pub fn report() -> Report {
@@ -24,37 +26,25 @@ pub fn report() -> Report {
         machine: machine(),
         experiments: vec![
             entry(
-                "bars",
-                Verdict::Holds,
-                Finding {
-                    tables: vec![bars()],
-                    ..finding()
-                },
+                "dots",
+                finding(Verdict::Holds, |it| it.tables = vec![dots()]),
             ),
             entry(
                 "matrix",
-                Verdict::Depends,
-                Finding {
-                    tables: vec![matrix()],
-                    ..finding()
-                },
+                finding(Verdict::Depends, |it| it.tables = vec![matrix()]),
             ),
             entry(
                 "lines",
-                Verdict::Fails,
-                Finding {
-                    plots: vec![linear(), logarithmic()],
-                    ..finding()
-                },
+                finding(Verdict::Fails, |it| {
+                    it.plots = vec![linear(), logarithmic()]
+                }),
             ),
-            entry("wide", Verdict::Unclear, finding()),
+            entry("wide", finding(Verdict::Unclear, |_| {})),
             entry(
                 "absent",
-                Verdict::NotMeasured,
-                Finding {
-                    left_out: vec!["4 GiB: there is too little <memory>".to_owned()],
-                    ..finding()
-                },
+                finding(Verdict::NotMeasured, |it| {
+                    it.left_out = vec!["4 GiB: there is too little <memory>".to_owned()];
+                }),
             ),
         ],
     }
@@ -72,20 +62,34 @@ fn machine() -> Machine {
         rustc: "rustc 1.95.0".to_owned(),
         program: "mt-vs-mp 0.1.0".to_owned(),
         profile: "release".to_owned(),
+        is_virtual: Some(true),
+        smt: Some(false),
+        governor: None,
+        huge_pages: Some("always".to_owned()),
+        cpu_quota: None,
+        load_before: Some(0.5),
+        load_after: Some(1.5),
+        throttled: None,
     }
 }
 
-fn entry(name: &str, verdict: Verdict, finding: Finding) -> Entry {
-    let claim = format!("The claim of {name} is that 1 < 2 & \"2 > 1\".");
-    let judgement = Judgement::new(verdict, "because 1 < 2");
-    Entry::new((name, &claim), 1.5, (finding, judgement))
+fn entry(name: &str, finding: Finding) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        claim: format!("The claim of {name} is that 1 < 2 & \"2 > 1\"."),
+        seconds: 1.5,
+        finding,
+        published: vec![Published {
+            figure: "a thread 5 µs, a fork 22 µs".to_owned(),
+            source: "Somebody & others, 2018".to_owned(),
+        }],
+    }
 }
 
-fn finding() -> Finding {
-    Finding {
-        headline: "a / b = 2.00 × [1.90, 2.10]".to_owned(),
-        ..Finding::default()
-    }
+fn finding(verdict: Verdict, fill: impl FnOnce(&mut Finding)) -> Finding {
+    let mut finding = Finding::new(verdict, "because 1 < 2", "a / b = 2.00 × [1.90, 2.10]");
+    fill(&mut finding);
+    finding
 }
 
 fn interval(median: f64) -> Interval {
@@ -97,37 +101,38 @@ fn interval(median: f64) -> Interval {
     }
 }
 
-fn bars() -> Table {
-    let mut table = Table::new("One after the other:", ["what", "time", "times <a thread>"]);
-    for (name, seconds) in [
+fn dots() -> Table {
+    let ways = [
         ("thread", 25e-6),
         ("fork & wait", 180e-6),
         ("spawn", 900e-6),
-    ] {
-        table.rows.push(vec![
-            name.into(),
-            Figure::new(interval(seconds), Unit::Seconds).into(),
-            Figure::new(interval(seconds / 25e-6), Unit::Times).into(),
-        ]);
-    }
-    table.bars = Some(1);
-    table
+    ];
+    let figure = |value, unit| Cell::from(Figure::new(interval(value), unit));
+    Table::of(
+        "One after the other:",
+        &ways,
+        &[
+            ("what", &|way| way.0.into()),
+            ("time", &|way| figure(way.1, Unit::Seconds)),
+            ("times <a thread>", &|way| {
+                figure(way.1 / 25e-6, Unit::Times)
+            }),
+        ],
+    )
+    .with_dots(1)
 }
 
 fn matrix() -> Table {
-    let mut table = Table::new("Who survives?", ["its end is", "threads", "processes"]);
-    for ending in ["panic", "abort"] {
-        let outcome = |good: bool| Cell::Outcome {
-            text: format!("by {ending}, 0 < 3 lost"),
-            good,
-        };
-        table.rows.push(vec![
-            ending.into(),
-            outcome(ending == "panic"),
-            outcome(true),
-        ]);
-    }
-    table
+    let outcome = |ending: &str, good| Cell::outcome(format!("by {ending}, 0 < 3 lost"), good);
+    Table::of(
+        "Who survives?",
+        &["panic", "abort"],
+        &[
+            ("its end is", &|&ending| ending.into()),
+            ("threads", &|&ending| outcome(ending, ending == "panic")),
+            ("processes", &|&ending| outcome(ending, true)),
+        ],
+    )
 }
 
 fn line(name: &str, points: &[(f64, f64)]) -> Line {

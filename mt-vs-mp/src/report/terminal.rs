@@ -3,9 +3,10 @@
 use comfy_table::{ContentArrangement, presets};
 use console::Term;
 
-use super::{
-    Cell, Entry, Report, Table,
+use super::{Entry, Report};
+use crate::finding::{
     figure::{Unit, amount},
+    table::{Cell, Table},
 };
 
 /// In columns: wider text is harder to read. A narrower terminal is filled, and no more.
@@ -26,11 +27,8 @@ pub fn machine(report: &Report) -> String {
         machine.profile,
         machine.rustc
     ));
-    if machine.profile != "release" {
-        text += &format!(
-            "\n{}",
-            prose("This is a debug build: its figures say little. Run it with --release.")
-        );
+    for caveat in machine.caveats() {
+        text += &format!("\n{}", prose(&caveat));
     }
     text
 }
@@ -46,8 +44,8 @@ pub fn entry(entry: &Entry) -> String {
     for what in &entry.finding.left_out {
         text += &(prose(&format!("Left out: {what}")) + "\n");
     }
-    let verdict = entry.verdict.word().to_uppercase();
-    text + &prose(&format!("{verdict}: {}.", entry.reason))
+    let verdict = entry.finding.verdict.word().to_uppercase();
+    text + &prose(&format!("{verdict}: {}.", entry.finding.reason))
 }
 
 /// What the run ends with.
@@ -58,7 +56,7 @@ pub fn ledger(report: &Report) -> String {
         ledger.add_row([
             &entry.name,
             &entry.claim,
-            entry.verdict.word(),
+            entry.finding.verdict.word(),
             &entry.finding.headline,
         ]);
     }
@@ -74,7 +72,7 @@ fn table(of: &Table) -> comfy_table::Table {
     table
 }
 
-fn empty_table() -> comfy_table::Table {
+pub fn empty_table() -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table
         .load_style(presets::UTF8_FULL_CONDENSED)
@@ -85,7 +83,7 @@ fn empty_table() -> comfy_table::Table {
 
 /// Wrapped between words for a terminal. In a file or a pipe a sentence stays on its line, so that
 /// it can be searched for.
-fn prose(text: &str) -> String {
+pub fn prose(text: &str) -> String {
     match terminal_width() {
         Some(width) => textwrap::fill(text, usize::from(width)),
         None => text.to_owned(),

@@ -11,25 +11,14 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::ending::Ending;
+use super::ending::ENDINGS;
 use crate::{
-    lab::role::{Peer, Process, hear_parent, tell_parent},
+    lab::role::{Answer, Partner, Role, receive_from_parent, tell_parent},
     work::count_primes,
 };
 
 /// The workers besides the one that crashes.
 pub const OTHERS: usize = 3;
-
-/// What a worker is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Model {
-    /// Four threads of one process.
-    Thread,
-    /// Four processes.
-    Process,
-    /// Two processes of two threads.
-    Hybrid,
-}
 
 /// What the master saw, if it lived to tell.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,19 +29,11 @@ pub struct Seen {
     pub results: usize,
 }
 
-/// The master's work.
-pub fn work(model: Model, ending: Ending) -> anyhow::Result<Seen> {
-    match model {
-        Model::Thread => threads(OTHERS + 1, Some(ending), || Ok(())),
-        Model::Process => processes(4, 1, ending),
-        Model::Hybrid => processes(2, 2, ending),
-    }
-}
-
+/// Threads of this process, one of which comes to an end of this number if there is one.
 /// `in_the_middle` is called when all have done half of their work.
-fn threads(
+pub fn threads(
     workers: usize,
-    ending: Option<Ending>,
+    ending: Option<usize>,
     in_the_middle: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<Seen> {
     #[cfg(windows)]
@@ -79,7 +60,7 @@ fn threads(
                 half();
                 half_done.wait();
                 if told_to_crash.recv().is_ok() {
-                    ending.happen();
+                    ENDINGS[ending].happen();
                 }
             })
         });
@@ -101,7 +82,7 @@ fn threads(
     })
 }
 
-/// Under Wine a stack overflow ends its thread alone, and nobody hears of it: then this process,
+/// Under Wine a stack overflow ends its thread alone, and nobody notices: then this process,
 /// which waits for that thread, has to end too. (On Unix every trial has an alarm.)
 #[cfg(windows)]
 fn end_when_stuck() {
@@ -113,52 +94,52 @@ fn end_when_stuck() {
 }
 
 /// The first of the processes has the worker that crashes.
-fn processes(processes: usize, threads: usize, ending: Ending) -> anyhow::Result<Seen> {
+pub fn processes(processes: usize, threads: usize, ending: usize) -> anyhow::Result<Seen> {
     let mut team = (0..processes)
-        .map(|n| Process::start(&WORKER, &(threads, (n == 0).then_some(ending))))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+        .map(|n| WORKER.start(&(threads, (n == 0).then_some(ending))))
+        .collect::<anyhow::Result<Vec<Partner>>>()?;
     for process in &mut team {
         process.expect::<()>()?;
     }
     let (first, others) = team.split_first_mut().context("there are some")?;
     first.tell(&())?;
-    let mut seen = match first.hear::<Seen>()? {
+    let mut seen = match first.receive::<Answer<Seen>>()? {
         // A thread of it crashed, and it lives to tell.
-        Some(seen) => seen,
+        Some(seen) => seen?,
         None => Seen {
             end: Some(format!(
                 "wait: {}",
-                first.end().context("cannot wait for it")?
+                first.wait().context("cannot wait for it")?
             )),
             results: 0,
         },
     };
     for other in others {
         other.tell(&())?;
-        seen.results += other.expect::<Seen>()?.results;
+        seen.results += other.finish::<Seen>()?.results;
     }
     Ok(seen)
 }
 
 /// A process of the team: of one worker, or of several threads.
-pub static WORKER: Peer<(usize, Option<Ending>)> = Peer {
+pub static WORKER: Role<(usize, Option<usize>), Seen> = Role {
     name: "crash-worker",
     play: |(workers, ending)| {
         // Half is done: the master decides when it goes on.
         let in_the_middle = || {
             tell_parent(&())?;
-            hear_parent::<()>()?.context("the master is gone")
+            receive_from_parent::<()>()?.context("the master is gone")
         };
         if workers > 1 {
-            return tell_parent(&threads(workers, ending, in_the_middle)?);
+            return threads(workers, ending, in_the_middle);
         }
         let half = half();
         in_the_middle()?;
         if let Some(ending) = ending {
-            ending.happen();
+            ENDINGS[ending].happen();
         }
         let results = usize::from(half + other_half() == PRIMES);
-        tell_parent(&Seen { end: None, results })
+        Ok(Seen { end: None, results })
     },
 };
 

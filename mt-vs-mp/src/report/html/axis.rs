@@ -1,8 +1,8 @@
 //! Where a value stands along an axis, and which values are written beside it.
 
-use crate::report::{
-    Axis,
+use crate::finding::{
     figure::{Unit, amount},
+    plot::Axis,
 };
 
 /// About so many values are written beside an axis.

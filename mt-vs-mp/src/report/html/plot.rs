@@ -6,9 +6,9 @@
 use maud::{Markup, html};
 
 use super::axis::Scale;
-use crate::report::{
-    Line, Plot, Point,
+use crate::finding::{
     figure::{Figure, amount},
+    plot::{Line, Plot, Point},
 };
 
 /// The picture's size and its margins, in its own units: it is shown as wide as there is room.

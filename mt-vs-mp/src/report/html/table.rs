@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::report::{Cell, Table};
+use crate::finding::table::{Cell, Table};
 
 pub fn framed(table: &Table) -> Markup {
     html! {

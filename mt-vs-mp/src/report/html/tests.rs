@@ -49,19 +49,19 @@ fn the_ledger_and_a_section_give_each_experiments_claim_verdict_and_figures() {
         .descendants()
         .filter_map(|node| node.attribute("href"))
         .collect();
-    assert_eq!(links, ["#bars", "#matrix", "#lines", "#wide", "#absent"]);
+    assert_eq!(links, ["#dots", "#matrix", "#lines", "#wide", "#absent"]);
     for entry in &report.experiments {
         let section = element(&body, &entry.name);
         for place in [section, ledger] {
             assert!(text(place).contains(&entry.claim), "{}", text(place));
             assert!(
-                text(place).contains(entry.verdict.word()),
+                text(place).contains(entry.finding.verdict.word()),
                 "{}",
                 text(place)
             );
         }
         assert!(text(ledger).contains(&unbroken(&entry.finding.headline)));
-        assert!(text(section).contains(&entry.reason));
+        assert!(text(section).contains(&entry.finding.reason));
         for what in &entry.finding.left_out {
             assert!(text(section).contains(what));
         }
@@ -99,7 +99,7 @@ fn a_table_has_all_cells_and_each_column_and_row_a_head() {
 }
 
 #[test]
-fn a_plot_has_a_point_for_each_point_and_a_table_a_bar_for_each_row() {
+fn a_plot_has_a_point_for_each_point_and_a_table_a_dot_for_each_row() {
     let page = page(&made_up::report());
     let body = body(&page);
     let pictures = |id| -> Vec<Node> {
@@ -112,32 +112,32 @@ fn a_plot_has_a_point_for_each_point_and_a_table_a_bar_for_each_row() {
     assert_eq!(all(lines[0], "point").len(), 5);
     assert_eq!(all(lines[0], "reference").len(), 1);
     assert_eq!(all(lines[1], "point").len(), 4);
-    let bars = pictures("bars");
-    assert_eq!(all(bars[0], "bar").len(), 3);
-    for picture in lines.iter().chain(&bars) {
+    let dots = pictures("dots");
+    assert_eq!(all(dots[0], "dot").len(), 3);
+    for picture in lines.iter().chain(&dots) {
         assert!(picture.attribute("aria-label").is_some());
         assert_eq!(
             all(*picture, "interval").len(),
-            all(*picture, "point").len() + all(*picture, "bar").len()
+            all(*picture, "point").len() + all(*picture, "dot").len()
         );
     }
 }
 
 #[test]
-fn a_bar_has_the_name_of_its_row_however_many_columns_that_takes() {
+fn a_dot_has_the_name_of_its_row_however_many_columns_that_takes() {
     let mut report = made_up::report();
     let table = &mut report.experiments[0].finding.tables[0];
     table.header.insert(0, "on".to_owned());
     for row in &mut table.rows {
         row.insert(0, "any core".into());
     }
-    table.bars = Some(2);
+    table.dots = Some(2);
     let page = page(&report);
     let body = body(&page);
-    let bars: Vec<_> = all(body.root(), "bar").into_iter().map(text).collect();
+    let dots: Vec<_> = all(body.root(), "dot").into_iter().map(text).collect();
     assert!(
-        bars[1].contains("any core, fork & wait: 180 µs"),
-        "{bars:?}"
+        dots[1].contains("any core, fork & wait: 180 µs"),
+        "{dots:?}"
     );
 }
 

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::figure::Unit;
-use crate::lab::statistics::Interval;
+use super::{figure::Unit, interval::Interval};
 
 /// A picture: some lines over one axis.
 #[derive(Debug, Serialize, Deserialize)]
@@ -12,6 +11,16 @@ pub struct Plot {
     pub x: Axis,
     pub y: Axis,
     pub lines: Vec<Line>,
+}
+
+impl Plot {
+    /// Lines without a point are left out.
+    pub fn new(title: &str, x: Axis, y: Axis, lines: impl IntoIterator<Item = Line>) -> Self {
+        let title = title.to_owned();
+        let lines = lines.into_iter().filter(|line| !line.points.is_empty());
+        let lines = lines.collect();
+        Self { title, x, y, lines }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -10,18 +10,29 @@ pub struct Table {
     pub title: String,
     pub header: Vec<String>,
     pub rows: Vec<Vec<Cell>>,
-    /// The column whose figures are drawn as bars too, if one is.
-    pub bars: Option<usize>,
+    /// The column whose figures are drawn as dots too, if one is, counted from 0.
+    pub dots: Option<usize>,
 }
 
+/// A column of a table about things of type `T`: its name, and what stands in it for each of them.
+pub type Column<'a, T> = (&'a str, &'a dyn Fn(&T) -> Cell);
+
 impl Table {
-    pub fn new<const N: usize>(title: &str, header: [&str; N]) -> Self {
+    /// A row for each of `things`.
+    pub fn of<T>(title: &str, things: &[T], columns: &[Column<T>]) -> Self {
+        let row = |thing| columns.iter().map(|(_, cell)| cell(thing)).collect();
         Self {
             title: title.to_owned(),
-            header: header.map(str::to_owned).to_vec(),
-            rows: Vec::new(),
-            bars: None,
+            header: columns.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            rows: things.iter().map(row).collect(),
+            dots: None,
         }
+    }
+
+    /// The same, and this column is drawn as dots too.
+    pub fn with_dots(self, column: usize) -> Self {
+        let dots = Some(column);
+        Self { dots, ..self }
     }
 
     /// In words, from how many samples its figures come. `None` if it has no figures.
@@ -40,7 +51,7 @@ impl Table {
 }
 
 /// What stands in a table.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cell {
     Text(String),
@@ -52,9 +63,23 @@ pub enum Cell {
     },
 }
 
+impl Cell {
+    pub fn outcome(text: impl Into<String>, good: bool) -> Self {
+        let text = text.into();
+        Self::Outcome { text, good }
+    }
+}
+
 impl From<Figure> for Cell {
     fn from(figure: Figure) -> Self {
         Self::Figure(figure)
+    }
+}
+
+/// What could not be measured is a dash.
+impl From<Option<Figure>> for Cell {
+    fn from(figure: Option<Figure>) -> Self {
+        figure.map_or("-".into(), Self::Figure)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lab::statistics::Interval;
+use super::interval::Interval;
 
 /// In what a figure is measured. All figures are in the unit itself, never in thousandths of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,10 +30,6 @@ pub struct Figure {
 impl Figure {
     pub fn new(interval: Interval, unit: Unit) -> Self {
         Self { interval, unit }
-    }
-
-    pub fn seconds(samples: &[f64]) -> Self {
-        Self::new(Interval::of(samples), Unit::Seconds)
     }
 
     /// How many times the one is the other; see [`Interval::of_ratio`].

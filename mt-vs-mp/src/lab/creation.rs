@@ -1,0 +1,142 @@
+//! The ways to get somebody to do something: one of each, from the call that starts it until it has
+//! been joined. What is started does nothing.
+
+use std::{
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+
+use super::role::Role;
+
+/// One way.
+pub struct Way {
+    pub name: &'static str,
+    /// How many of them take some milliseconds.
+    pub calls: usize,
+    /// Whether this system has it: otherwise why not.
+    pub missing: fn() -> Option<&'static str>,
+    /// Starts one, joins it, and returns how long that took.
+    pub time: fn() -> anyhow::Result<Duration>,
+}
+
+pub const THREAD: Way = Way {
+    name: "thread",
+    calls: 200,
+    missing: || None,
+    time: thread,
+};
+
+/// By Rust's standard library, which also makes room for a handler that names the thread if its
+/// stack overflows.
+pub const STD_THREAD: Way = Way {
+    name: "thread of Rust's std",
+    calls: 200,
+    missing: || None,
+    time: std_thread,
+};
+
+pub const FORK: Way = Way {
+    name: "fork",
+    calls: 60,
+    missing: || cfg!(not(unix)).then_some("it exists on Unix only"),
+    time: fork,
+};
+
+/// The smallest program that every Unix has.
+pub const SPAWN_TRUE: Way = Way {
+    name: "spawn of `true`",
+    calls: 15,
+    missing: || {
+        the_true_program()
+            .is_none()
+            .then_some("there is no such program")
+    },
+    time: || {
+        let program = the_true_program().context("there is no `true`")?;
+        spawn(Command::new(program))
+    },
+};
+
+/// This program, in a role that ends at once.
+pub const SPAWN_SELF: Way = Way {
+    name: "spawn of this program",
+    calls: 15,
+    missing: || None,
+    time: || spawn(NOTHING.command(&())?),
+};
+
+/// This program, as small as it can be.
+pub static NOTHING: Role<()> = Role {
+    name: "nothing",
+    play: |()| Ok(()),
+};
+
+/// By the system's own call: what a C program gets. The library (glibc) keeps the stack of a thread
+/// that has been joined, and gives it to the next one; the first pays for a new one.
+#[cfg(unix)]
+fn thread() -> anyhow::Result<Duration> {
+    use std::{ffi::c_void, io, mem::MaybeUninit, ptr};
+
+    use nix::libc;
+    extern "C" fn nothing(_: *mut c_void) -> *mut c_void {
+        ptr::null_mut()
+    }
+    let mut thread = MaybeUninit::uninit();
+    let start = Instant::now();
+    // SAFETY: `nothing` is a function that touches nothing, and the id is written where there is
+    // room for one.
+    let error =
+        unsafe { libc::pthread_create(thread.as_mut_ptr(), ptr::null(), nothing, ptr::null_mut()) };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error)).context("cannot start a thread");
+    }
+    // SAFETY: the call has written the id, and this thread is joined once.
+    unsafe { libc::pthread_join(thread.assume_init(), ptr::null_mut()) };
+    Ok(start.elapsed())
+}
+
+/// Elsewhere the standard library's threads are all there is.
+#[cfg(not(unix))]
+fn thread() -> anyhow::Result<Duration> {
+    std_thread()
+}
+
+fn std_thread() -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    let thread = thread::Builder::new()
+        .spawn(|| {})
+        .context("cannot start a thread")?;
+    thread.join().expect("what does nothing does not panic");
+    Ok(start.elapsed())
+}
+
+fn fork() -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    // SAFETY: a trial that forks has started no thread, or joined all of them.
+    let child = unsafe { super::fork::child(|| Ok(())) }?;
+    child.join()?;
+    Ok(start.elapsed())
+}
+
+/// `Command` starts a program by `posix_spawn` where it can.
+fn spawn(mut program: Command) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    let status = program
+        .stdout(std::process::Stdio::null())
+        .status()
+        .with_context(|| format!("cannot start {program:?}"))?;
+    let time = start.elapsed();
+    ensure!(status.success(), "{program:?} failed: {status}");
+    Ok(time)
+}
+
+/// Where Unix has it. (What is there on other systems is not theirs to run.)
+fn the_true_program() -> Option<&'static Path> {
+    let places = ["/bin/true", "/usr/bin/true"].map(Path::new);
+    let mut there = places.into_iter().filter(|path| path.exists());
+    there.next().filter(|_| cfg!(unix))
+}

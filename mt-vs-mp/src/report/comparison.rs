@@ -1,0 +1,172 @@
+//! Two runs side by side: two machines, two systems, or before and after a change.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use super::{
+    Entry, FORMAT, Report,
+    terminal::{empty_table, prose},
+};
+use crate::{
+    finding::{
+        figure::{Figure, Unit, amount},
+        table::{Cell, Table},
+    },
+    output::say,
+};
+
+/// Prints both runs: verdicts that differ, then each figure that both have, with its ratio.
+pub fn show(first: &Path, second: &Path) -> anyhow::Result<u8> {
+    let (a, b) = (read(first)?, read(second)?);
+    say!("{}", text(&a, &b))?;
+    Ok(0)
+}
+
+fn read(path: &Path) -> anyhow::Result<Report> {
+    let name = path.display();
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    let report: Value =
+        serde_json::from_str(&text).with_context(|| format!("{name} is no JSON file"))?;
+    let format = report.get("format").and_then(Value::as_u64);
+    let format = format.with_context(|| format!("{name} is no report of mt-vs-mp"))?;
+    ensure!(
+        format == u64::from(FORMAT),
+        "{name} has format {format}, and only format {FORMAT} can be compared: run the laboratory again"
+    );
+    serde_json::from_value(report).with_context(|| format!("{name} is no whole report"))
+}
+
+fn text(a: &Report, b: &Report) -> String {
+    let mut parts = vec![run("A", a), run("B", b)];
+    if a.mode != b.mode {
+        parts.push("The runs differ in mode: they did not measure quite the same.".to_owned());
+    }
+    let in_b = |name: &str| b.experiments.iter().find(|it| it.name == name);
+    let both = a
+        .experiments
+        .iter()
+        .filter_map(|it| Some((it, in_b(&it.name)?)));
+    let both: Vec<(&Entry, &Entry)> = both.collect();
+    parts.push(verdicts(&both));
+    parts.extend(both.iter().filter_map(|(a, b)| figures(a, b)));
+    parts.join("\n")
+}
+
+fn run(name: &str, report: &Report) -> String {
+    let machine = &report.machine;
+    prose(&format!(
+        "{name}: {}, a {} run of {} workers on {} cores of {}, kernel {}, {} build",
+        report.date,
+        report.mode.name(),
+        report.workers,
+        machine.cores,
+        machine.processor,
+        machine.kernel,
+        machine.profile
+    ))
+}
+
+/// Those that differ first.
+fn verdicts(both: &[(&Entry, &Entry)]) -> String {
+    let differ = |(a, b): &(&Entry, &Entry)| a.finding.verdict != b.finding.verdict;
+    let mut rows = both.to_vec();
+    rows.sort_by_key(|pair| !differ(pair));
+    let number = rows.iter().filter(|pair| differ(pair)).count();
+    let mut table = empty_table();
+    table.set_header(["experiment", "A", "B", ""]);
+    for pair in rows {
+        let [a, b] = [pair.0, pair.1].map(|entry| entry.finding.verdict.word());
+        let mark = if differ(&pair) { "differs" } else { "" };
+        table.add_row([&pair.0.name, a, b, mark]);
+    }
+    format!("\nVerdicts: {number} of {} differ.\n{table}", both.len())
+}
+
+/// Every figure of the tables that stand in both, row by row. A row is known by its texts.
+fn figures(a: &Entry, b: &Entry) -> Option<String> {
+    let mut table = empty_table();
+    table.set_header([&a.name, "A", "B", "B / A"]);
+    for of_a in &a.finding.tables {
+        let same = |of_b: &&Table| of_b.title == of_a.title && of_b.header == of_a.header;
+        let Some(of_b) = b.finding.tables.iter().find(same) else {
+            continue;
+        };
+        for row in &of_a.rows {
+            let Some(other) = of_b.rows.iter().find(|other| name(other) == name(row)) else {
+                continue;
+            };
+            for (column, cells) in of_a.header.iter().zip(row.iter().zip(other)) {
+                if let (Cell::Figure(a), Cell::Figure(b)) = cells {
+                    let what = format!("{}: {column}", name(row));
+                    table.add_row([what, a.to_string(), b.to_string(), ratio(a, b)]);
+                }
+            }
+        }
+    }
+    (!table.is_empty()).then(|| format!("\n{table}"))
+}
+
+fn name(row: &[Cell]) -> String {
+    let texts = row.iter().filter_map(|cell| match cell {
+        Cell::Text(text) => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+/// Of the medians; with a mark if the intervals do not even touch.
+fn ratio(a: &Figure, b: &Figure) -> String {
+    let (a, b) = (a.interval, b.interval);
+    let apart = a.high < b.low || b.high < a.low;
+    let ratio = amount(b.median / a.median, Unit::Times);
+    match apart {
+        true => format!("{ratio} *"),
+        false => ratio,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{finding::verdict::Verdict, report::made_up};
+
+    #[test]
+    fn verdicts_that_differ_stand_on_top_and_figures_have_their_ratio() {
+        let (a, mut b) = (made_up::report(), made_up::report());
+        b.experiments[1].finding.verdict = Verdict::Fails;
+        let Cell::Figure(time) = &mut b.experiments[0].finding.tables[0].rows[1][1] else {
+            panic!("it is a figure");
+        };
+        for value in [
+            &mut time.interval.median,
+            &mut time.interval.low,
+            &mut time.interval.high,
+        ] {
+            *value *= 2.0;
+        }
+        let text = text(&a, &b);
+        assert!(text.contains("Verdicts: 1 of 5 differ."), "{text}");
+        let line = |with| text.lines().position(|line| line.contains(with));
+        assert!(line("matrix") < line("dots"), "{text}");
+        let row = text.lines().find(|line| line.contains("fork & wait: time"));
+        assert!(row.is_some_and(|row| row.contains("2.00 × *")), "{text}");
+        let row = text.lines().find(|line| line.contains("thread: time"));
+        assert!(row.is_some_and(|row| row.contains("1.00 × ")), "{text}");
+    }
+
+    #[test]
+    fn a_file_of_another_format_is_refused() {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let refused = |text: &str| {
+            let path = folder.path().join("report.json");
+            fs::write(&path, text).expect("it can be written");
+            format!("{:#}", read(&path).expect_err("it is refused"))
+        };
+        assert!(refused("{\"format\": 1}").contains("has format 1, and only format 2"));
+        assert!(refused("{}").contains("is no report of mt-vs-mp"));
+        assert!(refused("banana").contains("is no JSON file"));
+        assert!(refused("{\"format\": 2}").contains("is no whole report"));
+    }
+}

@@ -1,0 +1,85 @@
+//! The files that a run writes when it is over. Until then an older one stays as it is.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use tempfile::NamedTempFile;
+
+/// A file to be written when all is done. That it can be written is found out at once.
+pub struct Target {
+    path: PathBuf,
+    /// What is no regular file cannot be replaced: a terminal, a pipe, `/dev/null`.
+    special: Option<File>,
+}
+
+impl Target {
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let special = try_out(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let path = path.to_owned();
+        Ok(Self { path, special })
+    }
+
+    pub fn write(self, text: &str) -> anyhow::Result<()> {
+        let path = &self.path;
+        let written = match self.special {
+            Some(mut file) => file.write_all(text.as_bytes()),
+            None => replace(path, text),
+        };
+        written.with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// Leaves nothing behind: a run may be killed.
+fn try_out(path: &Path) -> io::Result<Option<File>> {
+    if path.exists() {
+        let file = OpenOptions::new().write(true).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Ok(Some(file));
+        }
+    }
+    temporary(path).map(|_| None)
+}
+
+/// By a file beside it that takes its place: nobody ever finds half of it.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = temporary(path)?;
+    file.write_all(text.as_bytes())?;
+    // Through a link, the file that it names is replaced.
+    file.persist(fs::canonicalize(path).unwrap_or(path.to_owned()))?;
+    Ok(())
+}
+
+fn temporary(beside: &Path) -> io::Result<NamedTempFile> {
+    let beside = fs::canonicalize(beside).unwrap_or(beside.to_owned());
+    let folder = beside.parent().filter(|it| !it.as_os_str().is_empty());
+    let mut temporary = tempfile::Builder::new();
+    temporary.prefix(".mt-vs-mp-");
+    // As any new file: the user's umask takes away what it likes.
+    #[cfg(unix)]
+    temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    temporary.tempfile_in(folder.unwrap_or(Path::new(".")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_file_stays_until_the_new_one_is_whole() {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let files = || fs::read_dir(folder.path()).expect("it is there").count();
+        let path = folder.path().join("report.json");
+        let text = || fs::read_to_string(&path).expect("it is there");
+        fs::write(&path, "old").expect("it can be written");
+
+        let target = Target::open(&path).expect("it can be written");
+        assert_eq!((text().as_str(), files()), ("old", 1));
+        target.write("new").expect("there is room");
+        assert_eq!((text().as_str(), files()), ("new", 1));
+        assert!(Target::open(&folder.path().join("no/report.json")).is_err());
+    }
+}
