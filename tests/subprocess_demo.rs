@@ -214,7 +214,10 @@ const CTRL_BACKSLASH: u8 = 28;
 #[cfg(unix)]
 #[test]
 fn ctrl_c_is_for_the_child_to_decide() {
-    let handles = "trap 'echo caught; exit 7' INT QUIT; echo ready; sleep 30";
+    // It waits without a program of its own, such as sleep: the signal would end that one too. And
+    // not for ever, should no signal come.
+    let handles = "trap 'echo caught; exit 7' INT QUIT; echo ready
+        i=0; while [ $i -lt 5000000 ]; do i=$((i + 1)); done";
     // Without a core file.
     let dies = "ulimit -c 0; echo ready; exec sleep 30";
     for (child, key, code, end) in [
