@@ -14,6 +14,17 @@ use common::*;
 use predicates::prelude::*;
 
 /// All lessons but `call`.
+#[cfg(unix)]
+const LESSONS: [&str; 7] = [
+    "communicate",
+    "pipeline",
+    "merge",
+    "timeout",
+    "deadlock",
+    "inherit",
+    "shell",
+];
+#[cfg(not(unix))]
 const LESSONS: [&str; 5] = ["communicate", "pipeline", "merge", "timeout", "deadlock"];
 
 /// A demo run whose PATH leads nowhere, so that no program is found, whatever is installed.
@@ -284,7 +295,7 @@ fn what_a_child_said_before_it_left_is_not_lost() {
     } else {
         [""; 2]
     };
-    for (child, end) in lines.chunks(5).skip(1).zip(ends) {
+    for (child, end) in lines.chunks(5).skip(1).take(2).zip(ends) {
         let sent = capture(child[1], r"  stdin took (\d+) of 1048576 bytes, then: .+");
         let sent: usize = sent.parse().expect("a number");
         assert!((64_000..1_048_576).contains(&sent), "{sent}");
@@ -293,7 +304,36 @@ fn what_a_child_said_before_it_left_is_not_lost() {
         let said = capture(child[4], "  the child's end: (.+)");
         assert!(said.starts_with(end), "{said}");
     }
-    assert_eq!(lines.len(), 15, "{out}");
+    assert_eq!(lines.len(), if cfg!(unix) { 21 } else { 15 }, "{out}");
+}
+
+#[cfg(unix)]
+#[test]
+fn one_thread_can_serve_three_pipes() {
+    let out = stdout(&run(demo!("communicate")).success().stderr(""));
+    let (threads, poll) = out
+        .split_once("The same by one thread, with poll:\n")
+        .expect("two ways");
+    let threads = threads.lines().take(5).collect::<Vec<_>>().join("\n") + "\n";
+    assert_eq!(without_numbers(poll), without_numbers(&threads));
+    assert!(poll.contains("took all 1048576 bytes"), "{poll}");
+}
+
+/// Whatever does not fit: a message and exit code 1, no abort (134) and no panic (101).
+#[cfg(target_os = "linux")]
+#[test]
+fn short_memory_is_an_error_of_communicate() {
+    for kilobytes in (4_000..20_000).step_by(500) {
+        let script = format!(r#"ulimit -v {kilobytes}; exec "$0" "$@""#);
+        let assert = run(from_shell(&script, &["communicate"]));
+        let output = assert.get_output();
+        // 127: not even the program's libraries fit.
+        let code = output.status.code();
+        assert!(
+            matches!(code, Some(0 | 1 | 127)),
+            "{kilobytes}: {output:#?}"
+        );
+    }
 }
 
 #[test]
@@ -327,12 +367,79 @@ fn a_shell_does_not_tell_that_a_program_in_the_middle_failed() {
 
 #[test]
 fn merged_lines_are_in_the_order_written() {
-    let assert = run(demo!("merge")).success().stderr("");
-    assert_eq!(
-        stdout(&assert),
-        "1 to stdout\n2 to stderr\n3 to stdout\n4 to stderr\n5 to stdout\n6 to stderr\n\
-         ... 10000 lines in all, in the order written\n"
+    let out = stdout(&run(demo!("merge")).success().stderr(""));
+    let expected = "1 to stdout\n2 to stderr\n3 to stdout\n4 to stderr\n5 to stdout\n6 to stderr\n\
+         ... 10000 lines in all, in the order written\n";
+    assert!(out.starts_with(expected), "{out}");
+}
+
+#[cfg(unix)]
+#[test]
+fn several_writers_on_a_pipe_are_whole_up_to_pipe_buf() {
+    let out = stdout(&run(demo!("merge")).success().stderr(""));
+    let size = nix::libc::PIPE_BUF;
+    let small = format!("  {size} bytes a write: all 400 are whole");
+    assert_order(&out, ["4 writers on one pipe:", &small]);
+    // That some are torn is allowed, and what happens; that none is would be no fault.
+    captures(
+        &out,
+        &format!(r"  {} bytes a write: (.*) of 400 are torn", 32 * size),
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_program_in_c_keeps_its_output_back_when_it_goes_to_a_pipe() {
+    let out = stdout(&run(demo!("merge")).success().stderr(""));
+    assert_order(
+        &out,
+        [
+            "C's puts to stdout, and then a write to stderr:",
+            "  written second, to stderr",
+            "  written first, to stdout",
+        ],
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_forgotten_descriptor_keeps_a_pipe_open() {
+    let out = stdout(&run(demo!("inherit")).success().stderr(""));
+    assert_eq!(
+        out,
+        "A pipe's writing end, close-on-exec (as Rust opens it):\n  \
+         the child: I don't have the writing end.\n  \
+         end of file while the child lives: yes\n  \
+         end of file after the child: yes\n\
+         The same, not close-on-exec:\n  \
+         the child: I have the writing end.\n  \
+         end of file while the child lives: no\n  \
+         end of file after the child: yes\n"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_users_text_is_a_command_only_inside_of_a_shells_command() {
+    let out = stdout(&run(demo!("shell")).success().stderr(""));
+    let text = "notes.txt; echo This command was typed by the user.";
+    let printed = |title: &str| {
+        let (_, rest) = out.split_once(title).expect("its title");
+        let lines = rest
+            .lines()
+            .skip(2)
+            .map_while(|line| line.strip_prefix("    "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let injected = ["notes.txt", "This command was typed by the user."];
+    assert_eq!(printed("which is an injection:"), injected);
+    for title in [
+        "is one argument:",
+        "beside its command:",
+        "quoted for the shell:",
+    ] {
+        assert_eq!(printed(title), [text], "{title}");
+    }
 }
 
 /// What `timeout` prints for its first child, and for its second.

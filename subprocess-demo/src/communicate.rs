@@ -3,12 +3,14 @@
 //! Mirrors Python's `p = Popen(..., stdin=PIPE, stdout=PIPE, stderr=PIPE)` with `out, err =
 //! p.communicate(text)`. Run it with `cargo run -p subprocess-demo -- communicate`.
 //!
-//! What to notice: three pipes, and each may be full or empty at any time. Who writes all of stdin
-//! first, and reads then, waits for ever: the child stops reading as soon as nobody takes its
-//! answers away. So each pipe has a thread of its own here. And a child need not play along: the
-//! second one stops reading, the third one dies, and what came from them by then is not lost.
+//! What to notice: there are three pipes, and each may be full or empty at any time. A parent that
+//! writes everything before it reads hangs: the child's answers fill their pipe, and then the child
+//! stops reading. So each pipe has a thread of its own here; at the end, one thread does the same
+//! with `poll` (see [`crate::one_thread`]). And a child need not read all: the second one closes
+//! its stdin, the third one is killed, and what they had written by then is not lost.
 
 use std::{
+    collections::TryReserveError,
     io::{self, Read, Write},
     process::{Child, ChildStdin, ExitStatus, Stdio},
     thread,
@@ -33,45 +35,74 @@ pub const ROLES: [(&str, Role); 3] = [
 const LINES: usize = 16_384;
 const LINE: usize = 64;
 
-/// After so many lines, the second child and the third have had enough.
+/// After so many lines, the second child and the third stop reading.
 const ENOUGH: usize = 1_000;
 
 /// What a child took and gave until it ended.
-struct Exchange {
-    sent: usize,
-    send_error: Option<io::Error>,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-    status: ExitStatus,
+pub struct Exchange {
+    /// How many bytes the pipe to its stdin took.
+    pub sent: usize,
+    /// Why it took no more.
+    pub send_error: Option<io::Error>,
+    /// What it wrote.
+    pub stdout: Vec<u8>,
+    /// What it wrote.
+    pub stderr: Vec<u8>,
+    /// How it ended.
+    pub status: ExitStatus,
 }
 
 pub fn run() -> anyhow::Result<u8> {
-    let line = |n| format!("{:.<1$}\n", format!("line {n} "), LINE - 1);
-    let text: String = (0..LINES).map(line).collect();
-    let capitals = text.to_uppercase();
-
+    let text = text().context("cannot hold the text")?;
     for (name, lines) in [
         ("reads-all", LINES),
         ("closes-stdin", ENOUGH),
         ("dies", ENOUGH),
     ] {
-        let child = role::command(name)?
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start the child that {name}"))?;
-        let id = child.id();
-        let exchange = communicate(child, text.as_bytes())?;
-        say!("Child {id} {}:", name.replace('-', " "))?;
-        report(&exchange, &text, &capitals)?;
-        let answered = exchange.stdout.len().min(exchange.stderr.len()) / LINE;
-        ensure!(
-            answered == lines,
-            "the child answered {answered} lines, not {lines}"
-        );
+        run_child(name, lines, &text, communicate)?;
+    }
+    #[cfg(unix)]
+    {
+        say!("The same by one thread, with poll:")?;
+        run_child("reads-all", LINES, &text, crate::one_thread::communicate)?;
     }
     Ok(0)
+}
+
+/// The text. Where memory is short, that is an error: an ordinary `String` would abort.
+fn text() -> Result<Vec<u8>, TryReserveError> {
+    let mut text = Vec::new();
+    text.try_reserve_exact(LINES * LINE)?;
+    for number in 0..LINES {
+        let line = format!("{:.<1$}\n", format!("line {number} "), LINE - 1);
+        text.extend_from_slice(line.as_bytes());
+    }
+    Ok(text)
+}
+
+/// Starts a child in this role, sends it the text, and checks that it answers so many lines.
+fn run_child(
+    name: &str,
+    lines: usize,
+    text: &[u8],
+    communicate: fn(Child, &[u8]) -> anyhow::Result<Exchange>,
+) -> anyhow::Result<()> {
+    let child = role::command(name)?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start the child that {name}"))?;
+    let id = child.id();
+    let exchange = communicate(child, text)?;
+    say!("Child {id} {}:", name.replace('-', " "))?;
+    report(&exchange, text)?;
+    let answered = exchange.stdout.len().min(exchange.stderr.len()) / LINE;
+    ensure!(
+        answered == lines,
+        "the child answered {answered} lines, not {lines}"
+    );
+    Ok(())
 }
 
 /// Sends `input` to the child and collects what it answers, until it has ended.
@@ -80,7 +111,7 @@ fn communicate(mut child: Child, input: &[u8]) -> anyhow::Result<Exchange> {
     let stdout = child.stdout.take().context("stdout is no pipe")?;
     let stderr = child.stderr.take().context("stderr is no pipe")?;
 
-    let (sent, stdout, stderr) = thread::scope(|scope| {
+    let collected = thread::scope(|scope| {
         let new = thread::Builder::new;
         // Each thread owns its end of a pipe, and closes it when it is done. If a thread cannot be
         // started, its end closes at once; the child notices, and ends; and so do the others.
@@ -92,12 +123,12 @@ fn communicate(mut child: Child, input: &[u8]) -> anyhow::Result<Exchange> {
         let sent = sent.join().expect("sending does not panic");
         let stdout = stdout.join().expect("collecting does not panic");
         io::Result::Ok((sent, stdout, stderr))
-    })
-    .context("cannot start a thread")?;
+    });
 
-    // Last of all. A child that is waited for first may be stuck in a pipe that nobody reads.
+    // After the reading, since a child that is waited for first may be stuck in a pipe that nobody
+    // reads. But also if the reading failed: or else the child would be left behind.
     let status = child.wait().context("cannot wait for the child")?;
-    let (sent, send_error) = sent;
+    let ((sent, send_error), stdout, stderr) = collected.context("cannot start a thread")?;
     Ok(Exchange {
         sent,
         send_error,
@@ -113,36 +144,40 @@ fn send(input: &[u8], mut stdin: ChildStdin) -> (usize, Option<io::Error>) {
     // In small pieces: a write that fails does not say how much of it was taken.
     for piece in input.chunks(4096) {
         if let Err(error) = stdin.write_all(piece) {
-            // BrokenPipe: the child's end is closed. It may have its reasons, and still talk.
+            // BrokenPipe: the child has closed its end. That need not be a fault, and the child
+            // may still write.
             return (sent, Some(error));
         }
         sent += piece.len();
     }
     // Here `stdin` is dropped, and with it the only writing end: that is the end of file for the
-    // child. While we held it, a child that reads all would never know that this was all.
+    // child. While we held it, a child that reads to the end would wait for ever.
     (sent, None)
 }
 
-/// Reads a pipe to its end, which comes when the child, and whoever has it from the child, closed
-/// it.
+/// Reads a pipe to its end, which comes when the child, and every process that inherited the pipe
+/// from it, has closed it.
 fn collect(mut pipe: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     pipe.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-fn report(exchange: &Exchange, text: &str, capitals: &str) -> anyhow::Result<()> {
+fn report(exchange: &Exchange, text: &[u8]) -> anyhow::Result<()> {
     let (sent, all) = (exchange.sent, text.len());
     match &exchange.send_error {
         None => say!("  stdin took all {all} bytes")?,
-        // Some of them lie in the pipe, and nobody will ever read them.
+        // Some of them are still in the pipe, and are lost with it.
         Some(error) => say!("  stdin took {sent} of {all} bytes, then: {error}")?,
     }
-    for (name, answer, how, whole) in [
-        ("stdout", &exchange.stdout, "as sent", text),
-        ("stderr", &exchange.stderr, "in capitals", capitals),
+    let as_sent = |sent: &u8, answered: &u8| answered == sent;
+    let in_capitals = |sent: &u8, answered: &u8| *answered == sent.to_ascii_uppercase();
+    type Equal<'a> = &'a dyn Fn(&u8, &u8) -> bool;
+    for (name, answer, how, equal) in [
+        ("stdout", &exchange.stdout, "as sent", &as_sent as Equal),
+        ("stderr", &exchange.stderr, "in capitals", &in_capitals),
     ] {
-        let as_expected = whole.as_bytes().starts_with(answer);
+        let as_expected = answer.len() <= all && text.iter().zip(answer).all(|(a, b)| equal(a, b));
         ensure!(as_expected, "the child's {name} is not the text {how}");
         say!("  {name} gave back {} bytes, {how}", answer.len())?;
     }
@@ -157,7 +192,7 @@ fn reads_all() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The second: it stops reading, and answers then.
+/// The second: it closes its stdin, and then answers what it has read.
 fn closes_stdin() -> anyhow::Result<u8> {
     let lines: Vec<String> = io::stdin().lines().take(ENOUGH).collect::<Result<_, _>>()?;
     close_stdin()?;
@@ -165,7 +200,7 @@ fn closes_stdin() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The third: it dies in the middle of the work.
+/// The third: it is killed in the middle of its work.
 fn dies() -> anyhow::Result<u8> {
     for line in io::stdin().lines().take(ENOUGH) {
         answer(&line.context("cannot read stdin")?)?;
@@ -180,7 +215,7 @@ fn answer(line: &str) -> anyhow::Result<()> {
     writeln!(io::stderr(), "{}", line.to_uppercase()).context("cannot write to stderr")
 }
 
-/// Closes our end of stdin's pipe, by putting something else in its place.
+/// Closes our end of stdin's pipe: another file takes its place.
 #[cfg(unix)]
 fn close_stdin() -> anyhow::Result<()> {
     Ok(nix::unistd::dup2_stdin(std::fs::File::open("/dev/null")?)?)

@@ -13,6 +13,8 @@
 //! cargo run -p subprocess-demo -- merge                 stdout and stderr as one stream
 //! cargo run -p subprocess-demo -- timeout               a child that hangs, and its children
 //! cargo run -p subprocess-demo -- deadlock              the classic hang, and a watchdog
+//! cargo run -p subprocess-demo -- inherit               which descriptors a child gets (Unix)
+//! cargo run -p subprocess-demo -- shell                 a user's text in a shell's command (Unix)
 //! ```
 //!
 //! Each lesson has the file of its name. The lessons share four files: [`role`] starts this program
@@ -31,10 +33,18 @@ mod communicate;
 mod deadlock;
 mod ending;
 mod family;
+#[cfg(unix)]
+mod inherit;
 mod merge;
+#[cfg(unix)]
+mod one_pipe;
+#[cfg(unix)]
+mod one_thread;
 mod output;
 mod pipeline;
 mod role;
+#[cfg(unix)]
+mod shell;
 mod timeout;
 
 /// Another program as a child: its output, its input, its exit code.
@@ -65,6 +75,12 @@ enum Lesson {
         #[arg(long, default_value = "1", allow_negative_numbers = true, value_parser = seconds)]
         limit: Duration,
     },
+    /// See which descriptors a child gets, and what a forgotten one does.
+    #[cfg(unix)]
+    Inherit,
+    /// See why a user's text must not become part of a shell's command.
+    #[cfg(unix)]
+    Shell,
     /// See a parent and its child wait for each other, and how to do it right.
     Deadlock,
 }
@@ -83,6 +99,10 @@ fn run() -> anyhow::Result<u8> {
         &merge::ROLES,
         &timeout::ROLES,
         &deadlock::ROLES,
+        #[cfg(unix)]
+        &inherit::ROLES,
+        #[cfg(unix)]
+        &one_pipe::ROLES,
     ];
     if let Some(result) = role::play(&roles.concat()) {
         return result;
@@ -94,6 +114,10 @@ fn run() -> anyhow::Result<u8> {
         Some(Lesson::Pipeline) => pipeline::run(),
         Some(Lesson::Merge) => merge::run(),
         Some(Lesson::Timeout { limit }) => timeout::run(limit),
+        #[cfg(unix)]
+        Some(Lesson::Inherit) => inherit::run(),
+        #[cfg(unix)]
+        Some(Lesson::Shell) => shell::run(),
         Some(Lesson::Deadlock) => deadlock::run(),
     }
 }

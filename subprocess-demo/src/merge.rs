@@ -3,9 +3,12 @@
 //! Mirrors Python's `Popen(..., stdout=PIPE, stderr=STDOUT)`, and `2>&1` in a shell. Run it with
 //! `cargo run -p subprocess-demo -- merge`.
 //!
-//! What to notice: a pipe keeps the order of what is written into it, by whomever. Between two
-//! pipes there is no order: who reads stdout from one and stderr from the other never learns which
-//! line came first. So the child gets one pipe, twice.
+//! What to notice: a pipe keeps the order of what is written into it, whoever writes. Between two
+//! pipes there is no order: a parent that reads stdout from one and stderr from the other never
+//! learns which line came first. So the child gets the same pipe twice. On Unix two more things are
+//! shown (see [`crate::one_pipe`]): a write of up to `PIPE_BUF` bytes stays whole whoever else writes, a larger one may be
+//! torn; and C's stdio, like Python, collects the output for a pipe in a buffer, so that it comes
+//! late. (A terminal gets each line at once. `python3 -u` and `stdbuf -oL` turn that off.)
 
 use std::io::{self, BufRead, BufReader, Write};
 
@@ -41,6 +44,8 @@ pub fn run() -> anyhow::Result<u8> {
     checked?;
     ensure!(status.success(), "the child: {}", ending::words(status));
     say!("... {LINES} lines in all, in the order written")?;
+    #[cfg(unix)]
+    crate::one_pipe::run()?;
     Ok(0)
 }
 
@@ -61,9 +66,7 @@ fn check_order(pipe: PipeReader) -> anyhow::Result<()> {
 
 /// The child: odd lines on stdout, even lines on stderr.
 ///
-/// It writes a line when it has it. A program that saves its stdout up in a buffer, as C does for a
-/// pipe, writes it later than its stderr; that is then the order written, and no parent can mend
-/// it.
+/// Rust writes each line at once, even to a pipe.
 fn write_to_both() -> anyhow::Result<u8> {
     for number in 1..=LINES {
         match line(number) {

@@ -1,0 +1,102 @@
+//! Which descriptors a child gets, and what a forgotten one does.
+//!
+//! Mirrors Python's `close_fds=True` and `pass_fds`. Run it with `cargo run -p subprocess-demo --
+//! inherit`.
+//!
+//! What to notice: a child gets every open descriptor that is not marked close-on-exec, whether it
+//! knows of it or not. Rust marks what it opens, and so does Python since 3.4; C marks nothing by
+//! itself. An unmarked writing end keeps its pipe open in a child that never uses it: the reader
+//! sees no end of file until that child has ended.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+
+use crate::{
+    output::say,
+    role::{self, Role},
+};
+
+/// The child of this lesson.
+pub const ROLES: [(&str, Role); 1] = [("look-for-descriptor", look_for_descriptor)];
+
+/// The variable that tells the child which descriptor to look for.
+const DESCRIPTOR: &str = "DESCRIPTOR";
+
+/// How long we wait for an end of file that does not come, in milliseconds.
+const PATIENCE: u16 = 300;
+
+pub fn run() -> anyhow::Result<u8> {
+    for close_on_exec in [true, false] {
+        let (reader, writer) = os_pipe::pipe().context("cannot make a pipe")?;
+        if close_on_exec {
+            say!("A pipe's writing end, close-on-exec (as Rust opens it):")?;
+        } else {
+            say!("The same, not close-on-exec:")?;
+            let flags = FcntlArg::F_SETFD(FdFlag::empty());
+            fcntl(&writer, flags).context("cannot change the writing end")?;
+        }
+        let mut command = role::command("look-for-descriptor")?;
+        command.env(DESCRIPTOR, writer.as_raw_fd().to_string());
+        let (mut child, answer) = start(command)?;
+        say!("  the child: {answer}")?;
+        // Ours is closed. Is there another one?
+        drop(writer);
+        let ended = ends_within(reader.as_fd(), PATIENCE)?;
+        say!("  end of file while the child lives: {}", yes_no(ended))?;
+        // The child waits for the end of its stdin.
+        drop(child.stdin.take());
+        child.wait().context("cannot wait for the child")?;
+        let ended_then = ends_within(reader.as_fd(), 10_000)?;
+        say!("  end of file after the child: {}", yes_no(ended_then))?;
+        ensure!(ended == close_on_exec, "the flag had no effect");
+    }
+    Ok(0)
+}
+
+/// Starts the child, and returns its first line.
+fn start(mut command: Command) -> anyhow::Result<(Child, String)> {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().context("cannot start the child")?;
+    let stdout = child.stdout.take().context("stdout is no pipe")?;
+    let answer = BufReader::new(stdout).lines().next();
+    let answer = answer.context("the child did not answer")?;
+    Ok((child, answer.context("cannot read the answer")?))
+}
+
+/// Whether a pipe into which nobody writes comes to its end.
+fn ends_within(pipe: BorrowedFd, milliseconds: u16) -> nix::Result<bool> {
+    let mut asked = [PollFd::new(pipe, PollFlags::POLLIN)];
+    loop {
+        match poll(&mut asked, PollTimeout::from(milliseconds)) {
+            Err(Errno::EINTR) => {}
+            ready => return Ok(ready? > 0),
+        }
+    }
+}
+
+fn yes_no(answer: bool) -> &'static str {
+    if answer { "yes" } else { "no" }
+}
+
+/// The child: it says whether the descriptor is open here, and then does nothing.
+fn look_for_descriptor() -> anyhow::Result<u8> {
+    let number = env::var(DESCRIPTOR).context("cannot read the descriptor's number")?;
+    let number = number.parse().context("the descriptor is no number")?;
+    // SAFETY: it only asks the system about a number, which need not be an open descriptor.
+    let is_open = unsafe { nix::libc::fcntl(number, nix::libc::F_GETFD) } != -1;
+    let has = if is_open { "have" } else { "don't have" };
+    say!("I {has} the writing end.")?;
+    role::wait_for_end_of_stdin()?;
+    Ok(0)
+}
