@@ -339,7 +339,7 @@ fn short_memory_is_an_error_of_communicate() {
 #[test]
 fn a_pipeline_ends_when_its_last_program_has_had_enough() {
     let out = stdout(&run(demo!("pipeline")).success().stderr(""));
-    let (out, _) = out.split_at(out.rfind('$').expect("a second pipeline"));
+    let (out, _) = out.split_at(out.rfind("count |").expect("a second pipeline"));
     let (count, code) = match cfg!(unix) {
         true => ("killed by signal: 13 (SIGPIPE)", 141),
         false => ("exit code 0", 0),
@@ -347,7 +347,7 @@ fn a_pipeline_ends_when_its_last_program_has_had_enough() {
     assert_eq!(
         out,
         format!(
-            "$ count | square | take\n1\n4\n9\n\
+            "count | square | take:\n1\n4\n9\n\
              count: {count}\nsquare: exit code 0\ntake: exit code 0\n\
              Exit code in a shell: 0; with pipefail: {code}\n"
         )
@@ -357,8 +357,8 @@ fn a_pipeline_ends_when_its_last_program_has_had_enough() {
 #[test]
 fn a_shell_does_not_tell_that_a_program_in_the_middle_failed() {
     let out = stdout(&run(demo!("pipeline")).success());
-    let (_, out) = out.split_at(out.rfind('$').expect("a second pipeline"));
-    let expected = "$ count | fail | take\n1\n2\n";
+    let (_, out) = out.split_at(out.rfind("count |").expect("a second pipeline"));
+    let expected = "count | fail | take:\n1\n2\n";
     assert!(out.starts_with(expected), "{out}");
     let expected = "fail: exit code 3\ntake: exit code 0\n\
                     Exit code in a shell: 0; with pipefail: 3\n";
