@@ -24,7 +24,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use os_pipe::PipeReader;
 
-use crate::{output::say, peer};
+use crate::{child::command, output::say};
 
 #[derive(Args)]
 pub struct Options {
@@ -81,7 +81,7 @@ fn transfer(
     way: &str,
 ) -> anyhow::Result<()> {
     let mut block = block(size)?;
-    let mut command = peer::command("block-writer", &format!("{items} {size} {how}"))?;
+    let mut command = command("block-writer", &format!("{items} {size} {how}"))?;
     command.stdout(writer);
     let start = Instant::now();
     let mut child = command.spawn().context("cannot start the child")?;

@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use crate::{output::say, peer};
+use crate::{child, output::say};
 
 /// How long the watchdog waits for an end of file that is not to come.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -56,17 +56,17 @@ fn sees_the_end(argument: &str, limit: Duration) -> anyhow::Result<bool> {
             }
         })
         .context("cannot start a thread")?;
-    let mut command = peer::command("end-awaiter", argument)?;
-    let child = command.stdin(lifeline).stdout(stdout).spawn();
+    let mut command = child::command("end-awaiter", argument)?;
+    let started = command.stdin(lifeline).stdout(stdout).spawn();
     // Here it would be us who forgot a writing end.
     drop(command);
-    let mut child = child.context("cannot start the reader")?;
+    let mut reader = started.context("cannot start the reader")?;
 
-    let ended = watch(child.id(), &lines, limit);
+    let ended = watch(reader.id(), &lines, limit);
     if !matches!(ended, Ok(true)) {
-        let _ = child.kill();
+        let _ = reader.kill();
     }
-    child.wait().context("cannot wait for the reader")?;
+    reader.wait().context("cannot wait for the reader")?;
     listener.join().expect("listening does not panic");
     ended
 }
@@ -96,9 +96,9 @@ fn watch(reader: u32, lines: &Receiver<String>, limit: Duration) -> anyhow::Resu
 
 /// The reader, a child.
 pub fn await_end(argument: String) -> anyhow::Result<u8> {
-    peer::end_with_parent()?;
+    child::end_with_parent()?;
     let (pipe, writing_end) = os_pipe::pipe().context("cannot make a pipe")?;
-    let mut command = peer::command("line-writer", "")?;
+    let mut command = child::command("line-writer", "")?;
     let status = command.stdout(writing_end).status();
     ensure!(
         status.context("cannot run the writer")?.success(),

@@ -17,9 +17,9 @@ use anyhow::{Context, bail, ensure};
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 
 use crate::{
-    channel, forgotten,
+    child::{self, Child},
+    forgotten,
     output::say,
-    peer::{self, Peer},
 };
 
 const WORDS: [&str; 3] = ["one", "two", "three"];
@@ -34,7 +34,7 @@ pub fn run() -> anyhow::Result<u8> {
 
 fn pipe_loses_its_writer() -> anyhow::Result<()> {
     let (reader, writer) = os_pipe::pipe().context("cannot make a pipe")?;
-    let mut command = peer::command("dying-pipe-writer", "")?;
+    let mut command = child::command("dying-pipe-writer", "")?;
     let status = command.stdout(writer).status();
     let status = status.context("cannot run the writer")?;
     // It holds the last writing end now.
@@ -60,7 +60,7 @@ fn pipe_loses_its_reader() -> anyhow::Result<()> {
     for word in WORDS {
         writeln!(writer, "{word}").context("cannot write to the pipe")?;
     }
-    let mut command = peer::command("dying-pipe-reader", "")?;
+    let mut command = child::command("dying-pipe-reader", "")?;
     let status = command.stdin(reader).status();
     let status = status.context("cannot run the reader")?;
     // It holds the last reading end now: while that is open, writing goes well until the pipe is
@@ -87,12 +87,13 @@ pub fn read_from_pipe(_: String) -> anyhow::Result<u8> {
 }
 
 fn channel_loses_its_sender() -> anyhow::Result<()> {
-    let (child, receiver) = Peer::start::<IpcReceiver<String>>("dying-sender", Stdio::null())?;
+    let (sender, receiver) = ipc::channel::<String>().context("cannot make a channel")?;
+    let child = Child::start("dying-sender", Stdio::null(), sender)?;
     let status = child.wait()?;
 
     say!("A channel's sender has sent three words and died ({status}). The receiver:")?;
     let error = loop {
-        match channel::receive(&receiver) {
+        match receiver.recv() {
             Ok(word) => say!("  receives {word}")?,
             Err(error) => break error,
         }
@@ -102,26 +103,26 @@ fn channel_loses_its_sender() -> anyhow::Result<()> {
 
 /// A child of [`channel_loses_its_sender`].
 pub fn send(server: String) -> anyhow::Result<u8> {
-    let (sender, receiver) = ipc::channel().context("cannot make a channel")?;
+    let sender: IpcSender<String> = child::arguments(server)?;
     for word in WORDS {
-        channel::send(&sender, word.to_owned()).context("cannot send")?;
+        sender.send(word.to_owned()).context("cannot send")?;
     }
-    peer::introduce::<IpcReceiver<String>>(server, receiver)?;
     die()
 }
 
 fn channel_loses_its_receiver() -> anyhow::Result<()> {
     let (lifeline, held) = os_pipe::pipe().context("cannot make a pipe")?;
-    let (child, sender) = Peer::start::<IpcSender<String>>("dying-receiver", lifeline)?;
+    let (sender, receiver) = ipc::channel::<String>().context("cannot make a channel")?;
+    let child = Child::start("dying-receiver", lifeline, receiver)?;
     for word in WORDS {
-        channel::send(&sender, word.to_owned()).context("cannot send")?;
+        sender.send(word.to_owned()).context("cannot send")?;
     }
     // This is what the child waits for.
     drop(held);
     let status = child.wait()?;
 
     say!("A channel's receiver has received one of three words and died ({status}). The sender:")?;
-    match channel::send(&sender, "four".to_owned()) {
+    match sender.send("four".to_owned()) {
         Ok(()) => bail!("a channel without a receiver took a word"),
         // Linux tells "connection reset" from "broken pipe": the first if anything was unread.
         Err(error) => say!("  sends four: the error {error:?}")?,
@@ -131,9 +132,8 @@ fn channel_loses_its_receiver() -> anyhow::Result<()> {
 
 /// A child of [`channel_loses_its_receiver`].
 pub fn receive(server: String) -> anyhow::Result<u8> {
-    let (sender, receiver) = ipc::channel::<String>().context("cannot make a channel")?;
-    peer::introduce(server, sender)?;
-    let word = channel::receive(&receiver).context("cannot receive")?;
+    let receiver: IpcReceiver<String> = child::arguments(server)?;
+    let word = receiver.recv().context("cannot receive")?;
     ensure!(word == WORDS[0], "{word} came first");
     io::copy(&mut io::stdin(), &mut io::sink()).context("cannot wait for the parent")?;
     die()

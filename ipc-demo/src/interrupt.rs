@@ -1,30 +1,30 @@
-//! Ctrl-C at a moment when it would leave something behind.
+//! Ctrl-C at a moment when it would leave a file behind.
 //!
-//! A signal that is blocked is not lost: the system keeps it until it is let in again. (Windows has
-//! no such signals, and ipc-channel no sockets in directories there.)
+//! A blocked signal is not lost: it is pending, and is delivered as soon as it is unblocked.
+//! (Windows has no such signals, and there ipc-channel makes no files.)
 
 #[cfg(unix)]
 mod system {
     use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
-    /// While this lives, whoever wants to end us has to wait.
+    /// While this lives, the signals are blocked.
     pub struct Deferred(Option<SigSet>);
 
     impl Drop for Deferred {
         fn drop(&mut self) {
             if let Some(before) = self.0 {
-                // It was in force before, so it is not refused.
+                // It fails for a wrong argument only.
                 let _ = before.thread_set_mask();
             }
         }
     }
 
-    /// Blocks the signals that end a process by the user's wish.
+    /// Blocks the signals by which a user ends a process.
     pub fn defer() -> Deferred {
         Deferred(signals().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok())
     }
 
-    /// In a child: lets them in. A child inherits what its parent blocked when it was started.
+    /// Unblocks them, in a child: it inherited the mask that its parent had when it was started.
     pub fn allow() {
         let _ = signals().thread_unblock();
     }

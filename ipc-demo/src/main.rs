@@ -11,25 +11,25 @@
 //! cargo run -p ipc-demo -- hangup         the other side dies: hangup.rs, forgotten.rs
 //! ```
 //!
-//! What the lessons have in common: [`peer`] is how a child process is started and first spoken to,
-//! [`channel`] how a message is sent and received when signals arrive meanwhile.
+//! What the lessons have in common: [`child`] is how a child process is started and gets its
+//! arguments.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 mod blocks;
-mod channel;
+mod child;
 mod forgotten;
 mod hangup;
+mod inherited;
 mod interrupt;
 mod output;
-mod peer;
 mod pipe;
 mod queue;
 mod shared;
 
-use peer::Role;
+use child::Role;
 
 /// Processes that talk: a queue, a pipe, a shared block of memory.
 #[derive(Parser)]
@@ -41,7 +41,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Lesson {
-    /// One process writes to a queue, another reads until the queue ends.
+    /// Processes write to a queue, others read until the queue ends.
     Queue(queue::Options),
     /// Parent and child talk over two pipes, until the end of file.
     Pipe(blocks::Options),
@@ -67,13 +67,15 @@ const ROLES: &[(&str, Role)] = &[
 ];
 
 fn main() -> ExitCode {
+    ExitCode::from(output::exit_code(inherited::run(run)))
+}
+
+fn run() -> anyhow::Result<u8> {
     // First of all: in a child process, its role is the whole program.
-    if let Some(result) = peer::play_role(ROLES) {
-        return ExitCode::from(output::exit_code(result));
+    if let Some(result) = child::play_role(ROLES) {
+        return result;
     }
-    let cli = Cli::parse();
-    let lesson = cli.lesson.unwrap_or(Lesson::Queue(queue::NOTES));
-    ExitCode::from(output::exit_code(match lesson {
+    match Cli::parse().lesson.unwrap_or(Lesson::Queue(queue::NOTES)) {
         Lesson::Queue(options) => queue::run(&options),
         Lesson::Pipe(options) => match options.blocks() {
             None => pipe::run(),
@@ -81,5 +83,5 @@ fn main() -> ExitCode {
         },
         Lesson::Shared => shared::run(),
         Lesson::Hangup => hangup::run(),
-    }))
+    }
 }

@@ -22,12 +22,12 @@ use std::{
 use anyhow::{Context, ensure};
 use os_pipe::{PipeReader, PipeWriter};
 
-use crate::{output::say, peer};
+use crate::{child::command, output::say};
 
 pub fn run() -> anyhow::Result<u8> {
     let (stdin, questions) = os_pipe::pipe().context("cannot make a pipe")?;
     let (answers, stdout) = os_pipe::pipe().context("cannot make a pipe")?;
-    let mut command = peer::command("pipe-partner", "")?;
+    let mut command = command("pipe-partner", "")?;
     command.stdin(stdin).stdout(stdout);
     // The child's stdout leads to us, so what it has to say to the user takes its stderr, which is
     // for this a copy of our stdout.

@@ -1,26 +1,30 @@
-//! A queue between child processes: some write, one reads until the queue ends.
+//! A queue between child processes: some write, others read until the queue ends.
 //!
 //! Mirrors Python's `q = Queue()`, with `Process(target=write, args=(q,))` and
 //! `Process(target=read, args=(q,))`. Run it with `cargo run -p ipc-demo`; with `cargo run -r -p
-//! ipc-demo -- queue --items 1000000 --writers 2` it shows how fast a queue is.
+//! ipc-demo -- queue --items 1000000 --writers 2` it shows how fast a queue is, and with `queue
+//! --readers 2 --items 6` who receives what when there are several readers.
 //!
-//! What to notice: "Put A" always comes before "Get A", and A before B before C; otherwise the
-//! processes take turns as they like. And the reader ends by itself. In the notes' program it
-//! cannot know when to, and is killed.
+//! What to notice: "Put A" always comes before "Get A", and A before B before C. Everything else is
+//! left to the scheduler. And the reader ends by itself: when no process holds a sender any more,
+//! and the last item has been received, `recv` returns the error `Disconnected`. In the notes'
+//! program the reader cannot know that, and has to be terminated.
 //!
-//! Here the end is a message, one from each writer, after its last item. A writer that dies cannot
-//! send it, so the parent does, in its place: a queue keeps the order, and so this end too comes
-//! after the last item. Try `kill -9` on a writer or on the reader.
+//! Try `kill -9` on a writer or on the reader: whatever is lost is reported.
+//!
+//! In reading order: this file is the parent, [`writer`] and [`reader`] are the children, and
+//! [`deal`] is what the parent does when there are several readers.
 
 use anyhow::Context;
 use clap::Args;
-use ipc_channel::ipc::IpcSender;
-use os_pipe::PipeReader;
+use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 use serde::{Deserialize, Serialize};
 
-use crate::{channel, output::complain, peer::Peer};
+use crate::{child::Child, output::complain};
 
+mod deal;
 mod reader;
+mod tally;
 mod writer;
 
 pub use reader::read;
@@ -45,116 +49,119 @@ pub struct Options {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     writers: u32,
 
-    /// How many processes read: a channel has only one receiving end.
+    /// How many processes read; if there are several, each item goes to one that is free.
     #[arg(long, default_value_t = NOTES.readers, allow_negative_numbers = true)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     readers: u32,
 }
 
-/// An item, or `None` for the end of this writer's part, as in Python's idiom `q.put(None)`.
+/// What passes through the queue.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-struct Message {
+struct Item {
     writer: u32,
-    item: Option<u32>,
+    number: u32,
 }
 
-type Queue = IpcSender<Message>;
-
-/// What will be put into the queue: all that the reader is told at first.
+/// What will be put into the queue.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Plan {
     items: u32,
     writers: u32,
+    readers: u32,
 }
 
 impl Plan {
-    /// Whether each item is printed, by its name. The time that this takes would be all that one
-    /// measures of a long queue.
-    fn is_told(self) -> bool {
+    /// Whether each item is printed, by its name. In a long queue, printing would take most of the
+    /// time.
+    fn prints_items(self) -> bool {
         self.items <= 26
     }
 
     /// What an item is called: A, B, C; with several writers A1, B1, C1, A2, B2, C2.
-    fn name(self, writer: u32, item: u32) -> String {
-        let letter = char::from(b'A' + (item % 26) as u8);
+    fn name(self, item: Item) -> String {
+        let letter = char::from(b'A' + (item.number % 26) as u8);
         match self.writers {
             1 => letter.to_string(),
-            _ => format!("{letter}{}", writer + 1),
+            _ => format!("{letter}{}", item.writer + 1),
         }
     }
-}
-
-/// What a writer is told at first.
-#[derive(Clone, Serialize, Deserialize)]
-struct Work {
-    plan: Plan,
-    writer: u32,
-    queue: Queue,
 }
 
 pub fn run(options: &Options) -> anyhow::Result<u8> {
     let &Options {
         items,
         writers,
-        readers: _,
+        readers,
     } = options;
-    let plan = Plan { items, writers };
-    // The children live as long as this pipe's writing end, which nobody but us has.
+    let plan = Plan {
+        items,
+        writers,
+        readers,
+    };
+    // The children live as long as this pipe's writing end, which only we have.
     let (lifeline, held) = os_pipe::pipe().context("cannot make a pipe")?;
-    let (reader, (queue, inbox)): (_, (Queue, IpcSender<Plan>)) =
-        Peer::start("queue-reader", lifeline.try_clone()?)?;
-    // A reader that is gone already is named when it is waited for.
-    let _ = channel::send(&inbox, plan);
+    let lifeline = || lifeline.try_clone().context("cannot copy the lifeline");
+    let (sender, receiver) = ipc::channel().context("cannot make the queue")?;
 
-    let mut peers = Vec::new();
-    for writer in 0..writers {
-        match start_writer(writer, &queue, plan, &lifeline) {
-            Ok(peer) => peers.push(peer),
-            Err(error) => {
-                // Those who are there need not begin: their lifeline ends, and so do they.
-                drop(held);
-                peers.push(reader);
-                peers.into_iter().for_each(|peer| drop(peer.join()));
-                return Err(error);
-            }
+    let mut children = Vec::new();
+    let started = start_all(plan, lifeline, &mut children, sender, receiver);
+    let dealt = match started {
+        Ok(Some(deal)) => deal.run(plan),
+        Ok(None) => Ok(()),
+        Err(error) => {
+            // Those that were started read the end of file, and end too.
+            drop(held);
+            children.into_iter().for_each(|child| drop(child.join()));
+            return Err(error);
         }
-    }
-
+    };
     let mut code = 0;
-    for (writer, peer) in (0..).zip(peers) {
-        if let Err(error) = peer.join() {
+    for result in children.into_iter().map(Child::join).chain([dealt]) {
+        if let Err(error) = result {
             complain(format_args!("{error:#}"));
             code = 1;
-            // The reader is owed an end. (If it is gone itself, it is owed nothing.)
-            let _ = channel::send(&queue, Message { writer, item: None });
         }
     }
-    // The last entrance of the queue: were the ends above to fail, this would be the reader's sign.
-    drop(queue);
-    reader.join()?;
     Ok(code)
 }
 
-fn start_writer(
-    writer: u32,
-    queue: &Queue,
+/// Starts the readers, then the writers. Returns what the parent has to do itself, if anything.
+fn start_all<L: Into<std::process::Stdio>>(
     plan: Plan,
-    lifeline: &PipeReader,
-) -> anyhow::Result<Peer> {
-    let context = || format!("cannot start writer {} of {}", writer + 1, plan.writers);
-    let lifeline = lifeline.try_clone().with_context(context)?;
-    let (peer, inbox): (_, IpcSender<Work>) =
-        Peer::start("queue-writer", lifeline).with_context(context)?;
-    // The end of a channel can be sent through a channel: here a copy of the queue's entrance. A
-    // writer that is gone already is named when it is waited for.
-    let queue = queue.clone();
-    let _ = channel::send(
-        &inbox,
-        Work {
-            plan,
-            writer,
-            queue,
-        },
-    );
-    Ok(peer)
+    lifeline: impl Fn() -> anyhow::Result<L>,
+    children: &mut Vec<Child>,
+    sender: IpcSender<Item>,
+    receiver: IpcReceiver<Item>,
+) -> anyhow::Result<Option<deal::Deal>> {
+    let deal = if plan.readers == 1 {
+        let arguments = (plan, receiver, None);
+        children.push(Child::start::<reader::Arguments>(
+            "queue-reader",
+            lifeline()?,
+            arguments,
+        )?);
+        None
+    } else {
+        // A channel has one receiving end. It stays here, and each reader gets a channel of its own.
+        let (free, requests) = ipc::channel().context("cannot make a channel")?;
+        let mut readers = Vec::new();
+        for number in 0..plan.readers {
+            let (items, receiver) = ipc::channel().context("cannot make a channel")?;
+            let arguments = (plan, receiver, Some((number, free.clone())));
+            let child = Child::start::<reader::Arguments>("queue-reader", lifeline()?, arguments)
+                .with_context(|| format!("reader {} of {}", number + 1, plan.readers))?;
+            children.push(child);
+            readers.push(items);
+        }
+        Some(deal::Deal::new(receiver, requests, readers))
+    };
+    for writer in 0..plan.writers {
+        // Each writer gets a sender of its own, as each process in Python gets `q`.
+        let arguments = (plan, writer, sender.clone());
+        let child = Child::start::<writer::Arguments>("queue-writer", lifeline()?, arguments)
+            .with_context(|| format!("writer {} of {}", writer + 1, plan.writers))?;
+        children.push(child);
+    }
+    // `sender` is dropped here. While the parent held it, the queue would have no end.
+    Ok(deal)
 }

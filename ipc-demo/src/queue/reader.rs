@@ -1,77 +1,92 @@
-//! The child that reads the queue.
+//! A child that reads the queue.
 
-use std::{mem, process, time::Instant};
+use std::{process, time::Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use ipc_channel::{
     IpcError,
-    ipc::{self, IpcSender},
+    ipc::{IpcReceiver, IpcSender},
 };
 
-use super::{Plan, Queue};
-use crate::{channel, output::say, peer};
+use super::{Item, Plan, tally::Tally};
+use crate::{child, output::say};
+
+/// The queue; and, if there are several readers, this one's number and where it says that it is
+/// free.
+pub type Arguments = (Plan, IpcReceiver<Item>, Option<(u32, IpcSender<u32>)>);
 
 pub fn read(server: String) -> anyhow::Result<u8> {
-    peer::end_with_parent()?;
-    let (queue, items) = ipc::channel().context("cannot make a queue")?;
-    let (inbox, mail) = ipc::channel().context("cannot make an inbox")?;
-    peer::introduce::<(Queue, IpcSender<Plan>)>(server, (queue, inbox))?;
-    let plan = channel::receive(&mail).context("cannot receive the plan")?;
+    let (plan, queue, several) = child::arguments::<Arguments>(server)?;
+    child::end_with_parent()?;
 
     let mut said = say!("Process to read: {}", process::id());
-    // How many items of each writer came; which is also the number of the one that is due.
-    let mut got = vec![0_u32; plan.writers as usize];
-    // More than one end may come from a writer: its own, and the parent's in its place.
-    let mut ended = vec![false; plan.writers as usize];
-    let mut ends = 0;
+    let mut tally = Tally::new(plan);
+    let mut received: u64 = 0;
     let mut first = None;
-    while ends < plan.writers {
-        let message = match channel::receive(&items) {
-            Ok(message) => message,
-            // No process is left that could put anything.
+    loop {
+        if let Some((number, free)) = &several {
+            // It fails if the parent has stopped; then the queue ends too.
+            let _ = free.send(*number);
+        }
+        let item = match queue.recv() {
+            Ok(item) => item,
+            // The queue is empty, and no process is left that could put anything.
             Err(IpcError::Disconnected) => break,
             Err(error) => return Err(error).context("cannot read the queue"),
         };
-        let Some(item) = message.item else {
-            let before = mem::replace(&mut ended[message.writer as usize], true);
-            ends += u32::from(!before);
-            continue;
-        };
         first.get_or_insert_with(Instant::now);
-        let (writer, due) = (message.writer + 1, &mut got[message.writer as usize]);
-        ensure!(
-            item == *due,
-            "writer {writer}'s item {item} came when {due} was due"
-        );
-        *due += 1;
-        // When nobody reads what we say, the queue is read to its end all the same: its writers did
+        received += 1;
+        if several.is_none() {
+            tally.count(item)?;
+        }
+        // If our stdout has no reader, we read the queue to its end all the same: its writers did
         // nothing wrong.
-        if plan.is_told() && said.is_ok() {
-            said = say!("Get {} from queue.", plan.name(message.writer, item));
+        if plan.prints_items() && said.is_ok() {
+            said = match &several {
+                None => say!("Get {} from queue.", plan.name(item)),
+                Some((number, _)) => {
+                    say!("Reader {} gets {} from queue.", number + 1, plan.name(item))
+                }
+            };
         }
     }
     let seconds = first.map_or(0.0, |first| first.elapsed().as_secs_f64());
 
-    let short = (1..).zip(&got).filter(|(_, got)| **got < plan.items);
-    let lost: Vec<_> = short
-        .map(|(writer, got)| format!("writer {writer} put {got} of {} items", plan.items))
-        .collect();
-    ensure!(
-        lost.is_empty(),
-        "the queue ended early, the rest is lost: {}",
-        lost.join(", ")
-    );
+    if several.is_none() {
+        tally.check_complete()?;
+    }
     said?;
-    if !plan.is_told() {
-        let all: u64 = got.iter().copied().map(u64::from).sum();
-        say!(
-            "Got {all} items from {} in {seconds:.2} s: {:.0} per second, each once and in order.",
+    match several {
+        _ if plan.prints_items() => {}
+        None => say!(
+            "Got {} items from {} in {seconds:.2} s: {:.0} per second, each once and in order.",
+            tally.total(),
             match plan.writers {
                 1 => "1 writer".to_owned(),
                 writers => format!("{writers} writers"),
             },
-            all as f64 / seconds,
-        )?;
+            rate(tally.total(), seconds),
+        )?,
+        Some((number, _)) => say!("Reader {} got {received} items.", number + 1)?,
     }
     Ok(0)
+}
+
+/// How many per second. (Of nothing in no time: none.)
+fn rate(items: u64, seconds: f64) -> f64 {
+    if items == 0 {
+        0.0
+    } else {
+        items as f64 / seconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rate;
+
+    #[test]
+    fn a_rate_is_items_per_second() {
+        assert_eq!([rate(30, 2.0), rate(0, 0.0)], [15.0, 0.0]);
+    }
 }

@@ -3,44 +3,35 @@
 use std::process;
 
 use anyhow::Context;
-use ipc_channel::ipc::{self, IpcSender};
+use ipc_channel::ipc::IpcSender;
 
-use super::{Message, Work};
-use crate::{channel, output::say, peer};
+use super::{Item, Plan};
+use crate::{child, output::say};
+
+/// What is to be put, this writer's number, and the queue.
+pub type Arguments = (Plan, u32, IpcSender<Item>);
 
 pub fn write(server: String) -> anyhow::Result<u8> {
-    peer::end_with_parent()?;
-    let (inbox, mail) = ipc::channel().context("cannot make an inbox")?;
-    peer::introduce::<IpcSender<Work>>(server, inbox)?;
-    let work = channel::receive(&mail).context("cannot receive any work")?;
-    let Work {
-        plan,
-        writer,
-        queue,
-    } = work;
+    let (plan, writer, queue) = child::arguments::<Arguments>(server)?;
+    child::end_with_parent()?;
 
     let mut said = say!("Process to write: {}", process::id());
-    for item in 0..plan.items {
+    for number in 0..plan.items {
+        let item = Item { writer, number };
         // Before the item is in the queue: after it, the reader's line could come first.
-        if plan.is_told() && said.is_ok() {
-            said = say!("Put {} to queue...", plan.name(writer, item));
+        if plan.prints_items() && said.is_ok() {
+            said = say!("Put {} to queue...", plan.name(item));
         }
-        let message = Message {
-            writer,
-            item: Some(item),
-        };
-        channel::send(&queue, message).with_context(|| {
+        queue.send(item).with_context(|| {
             format!(
-                "writer {} ({}) could put {item} of {} items, and those not yet got are lost",
+                "writer {} ({}) could put {number} of {} items, and those not yet received are lost",
                 writer + 1,
                 process::id(),
                 plan.items,
             )
         })?;
     }
-    // Whether or not anybody reads what we say: the reader was owed every item, and is owed an end.
-    let end = Message { writer, item: None };
-    channel::send(&queue, end).context("cannot end the queue")?;
+    // The end of this process closes its sender. Nothing else says that the queue has ended.
     said?;
     Ok(0)
 }

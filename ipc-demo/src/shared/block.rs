@@ -38,3 +38,17 @@ pub fn room_for(size: usize) -> anyhow::Result<Vec<u8>> {
         .with_context(|| format!("cannot get {} MiB of memory", size >> 20))?;
     Ok(room)
 }
+
+/// How many page faults this process has had: touches of memory for which it had no page yet.
+#[cfg(unix)]
+pub fn page_faults() -> u64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    // It fails for a wrong argument only.
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.minor_page_faults() as u64)
+}
+
+/// Windows counts them elsewhere.
+#[cfg(not(unix))]
+pub fn page_faults() -> u64 {
+    0
+}

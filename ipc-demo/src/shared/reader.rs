@@ -1,52 +1,82 @@
-//! The child: it gets the same block in three ways, checks it, and changes it.
+//! The child: it gets the same block in several ways, reads all of it, and changes it.
 
 use std::io::Read;
 
 use anyhow::Context;
-use ipc_channel::ipc::{self, IpcSender};
+use ipc_channel::ipc::{IpcBytesReceiver, IpcReceiver, IpcSender, IpcSharedMemory};
 
 use super::{
-    Answer, Ends, PIECE,
-    block::{SIZE, checksum, room_for},
+    PIECE,
+    block::{SIZE, checksum, page_faults, room_for},
 };
-use crate::{
-    channel::{receive, send},
-    peer,
-};
+use crate::child;
+
+/// The child's ends of the channels.
+pub type Arguments = (
+    IpcBytesReceiver,
+    IpcReceiver<IpcSharedMemory>,
+    IpcReceiver<()>,
+    IpcSender<Answer>,
+);
+
+/// What the child reports of each block, after it has changed the first byte.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Answer {
+    pub checksum: u64,
+    /// How often this process has touched a page that the system had to provide first, since it
+    /// was started.
+    pub page_faults: u64,
+}
 
 pub fn read(server: String) -> anyhow::Result<u8> {
-    // Memory that was written to already: else the first way, but not the second, would be charged
-    // for what the system does when a page is touched for the first time.
+    let (pieces, memories, filled, answers) = child::arguments::<Arguments>(server)?;
+    // Each page is written to, so that no way pays for the first touch. (It must not be zeros: an
+    // optimised program gets those from the system, which provides each page only when touched.)
     let mut block = room_for(SIZE)?;
-    block.resize(SIZE, 0);
-    let (messages, pieces) = ipc::bytes_channel().context("cannot make a channel")?;
-    let (memories, shared) = ipc::channel().context("cannot make a channel")?;
-    let (answer, answers) = ipc::channel().context("cannot make a channel")?;
-    peer::introduce::<Ends>(server, (messages, memories, answers))?;
+    block.resize(SIZE, 1);
+    // Now the parent may start its clock.
+    answer(&mut block, &answers)?;
 
     let mut stdin = os_pipe::dup_stdin().context("cannot copy stdin")?;
     stdin
         .read_exact(&mut block)
         .context("cannot read the pipe")?;
-    check_and_change(&mut block, &answer)?;
-    // The pipe has brought its block. From now on all it can bring is the parent's end.
-    peer::end_with_parent()?;
+    answer(&mut block, &answers)?;
+    // The pipe has brought its block. All that it can bring from now on is the end of file.
+    child::end_with_parent()?;
 
     for place in block.chunks_mut(PIECE) {
         place.copy_from_slice(&pieces.recv().context("cannot receive")?);
     }
-    check_and_change(&mut block, &answer)?;
+    answer(&mut block, &answers)?;
 
     drop(block);
-    let mut memory = receive(&shared).context("cannot receive the shared memory")?;
-    // SAFETY: while we write, the parent does not touch the block: it waits for our answer.
-    check_and_change(unsafe { memory.deref_mut() }, &answer)?;
-    Ok(0)
+    let mut memory = memories
+        .recv()
+        .context("cannot receive the shared memory")?;
+    // Each time that the parent has filled it. The channel's end is the end of this process too.
+    loop {
+        // SAFETY: nobody else may touch this memory while we have it as a slice. The parent has it
+        // too, but the two take turns: it fills the block, sends a message, and does not touch the
+        // block before our answer has come; we do not touch it before its next message. (The
+        // library asks for no clones and one transfer for the same reason; for that it would
+        // suffice to take turns.)
+        answer(unsafe { memory.deref_mut() }, &answers)?;
+        if filled.recv().is_err() {
+            return Ok(0);
+        }
+    }
 }
 
-fn check_and_change(block: &mut [u8], answer: &IpcSender<Answer>) -> anyhow::Result<()> {
-    send(answer, Answer::Arrived).context("cannot answer")?;
-    let sum = checksum(block);
+/// Reads all of the block, changes it, and answers.
+fn answer(block: &mut [u8], answers: &IpcSender<Answer>) -> anyhow::Result<()> {
+    let checksum = checksum(block);
     block[0] = !block[0];
-    send(answer, Answer::Checked(sum)).context("cannot answer")
+    let page_faults = page_faults();
+    answers
+        .send(Answer {
+            checksum,
+            page_faults,
+        })
+        .context("cannot answer")
 }

@@ -1,0 +1,212 @@
+//! A child process of ours, and how it gets its arguments.
+//!
+//! The arguments of Python's `Process(target=read, args=(q,))` may hold the end of a queue. So may
+//! they here. The parent starts this program once more, in a role, and the child asks for its
+//! arguments:
+//!
+//! ```text
+//! parent                                            child
+//! opens a server, starts the child  ---- name ---->
+//!                                   <-- an inbox --  connects to that name
+//! sends the arguments               ------------->  receives them
+//! ```
+//!
+//! The child's stdin is its lifeline: a pipe to which only the parent has the writing end. When the
+//! parent ends, in whatever way, the child reads the end of file there, and ends too.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs, io,
+    path::Path,
+    process::{self, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use ipc_channel::ipc::{self, IpcOneShotServer, IpcSender};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::interrupt;
+
+/// What a child does. The text is the name of the server from which [`arguments`] come, or, for a
+/// child that was started by its [`command`] alone, whatever its parent wrote there.
+pub type Role = fn(text: String) -> anyhow::Result<u8>;
+
+/// As the first argument, it tells this program that it is a child; the role and its text follow.
+const CHILD: &str = "--child";
+
+/// How often the parent looks whether a child has died that it is waiting for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The command that starts this program once more, as a child in a role.
+pub fn command(role: &str, text: &str) -> anyhow::Result<Command> {
+    let program = env::current_exe().context("cannot find this program")?;
+    let mut command = Command::new(program);
+    command.args([CHILD, role, text]);
+    Ok(command)
+}
+
+/// A child process that has its arguments.
+pub struct Child {
+    role: &'static str,
+    process: process::Child,
+}
+
+impl Child {
+    /// Starts a child in a role, with arguments in which the ends of channels may travel.
+    ///
+    /// # Errors
+    /// When it cannot be started, and when it ends before it has its arguments.
+    pub fn start<A>(
+        role: &'static str,
+        lifeline: impl Into<Stdio>,
+        arguments: A,
+    ) -> anyhow::Result<Self>
+    where
+        A: Serialize + DeserializeOwned + Send + 'static,
+    {
+        // On Linux the server is a socket in a folder of its own, until the child is there. Ctrl-C
+        // in between would leave the folder behind.
+        let _deferred = interrupt::defer();
+        have_descriptors().with_context(|| format!("cannot start the {role}"))?;
+        let (server, name) = IpcOneShotServer::<IpcSender<A>>::new()
+            .with_context(|| format!("cannot open a server for the {role}"))?;
+        let process = command(role, &name)?
+            .stdin(lifeline)
+            .spawn()
+            .with_context(|| format!("cannot start the {role}"))?;
+        let mut child = Self { role, process };
+        let inbox = child.first_message(server).inspect_err(|_| {
+            // The child may still be there. It gets no arguments, so it has nothing to do.
+            let _ = child.process.kill();
+            let _ = child.process.wait();
+            remove_folder(&name);
+        })?;
+        // If the child has died since then, that is found when we wait for it.
+        let _ = inbox.send(arguments);
+        Ok(child)
+    }
+
+    /// Waits for the child's message, or for its death.
+    fn first_message<M>(&mut self, server: IpcOneShotServer<M>) -> anyhow::Result<M>
+    where
+        M: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let role = self.role;
+        // `accept` waits for ever if the child dies before it connects. So a thread waits there.
+        let (accepted, result) = mpsc::channel();
+        thread::Builder::new()
+            .spawn(move || accepted.send(server.accept()))
+            .context("cannot start a thread")?;
+        loop {
+            match result.recv_timeout(LOOK_AGAIN) {
+                Ok(result) => {
+                    let (_, message) =
+                        result.with_context(|| format!("the {role} sent no first message"))?;
+                    return Ok(message);
+                }
+                Err(RecvTimeoutError::Disconnected) => bail!("cannot accept the {role}"),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(status) = self.process.try_wait().context("cannot wait")? {
+                // A child that is well does not end before it has its arguments.
+                bail!("the {role} ended before it had its arguments: {status}");
+            }
+        }
+    }
+
+    /// The child's process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits until the child has ended, and returns how.
+    pub fn wait(mut self) -> anyhow::Result<ExitStatus> {
+        let status = self.process.wait();
+        status.with_context(|| format!("cannot wait for the {} ({})", self.role, self.id()))
+    }
+
+    /// Waits until the child has ended.
+    ///
+    /// # Errors
+    /// When it failed.
+    pub fn join(self) -> anyhow::Result<()> {
+        let (role, id) = (self.role, self.id());
+        let status = self.wait()?;
+        ensure!(status.success(), "the {role} ({id}) failed: {status}");
+        Ok(())
+    }
+}
+
+/// Makes sure that a few descriptors are free. If the library ran out of them half-way, it would
+/// panic, and could not even remove the server's folder.
+fn have_descriptors() -> io::Result<()> {
+    for _ in [os_pipe::pipe()?, os_pipe::pipe()?, os_pipe::pipe()?] {}
+    Ok(())
+}
+
+/// In a child: asks the parent for the arguments.
+pub fn arguments<A>(server: String) -> anyhow::Result<A>
+where
+    A: Serialize + DeserializeOwned,
+{
+    let (inbox, arguments) = ipc::channel().context("cannot make a channel")?;
+    let connected = IpcSender::connect(server.clone());
+    // The parent does this too. But if it was killed meanwhile, nobody else is left to do it.
+    remove_folder(&server);
+    // From here on Ctrl-C may end us. Until now we inherited that it has to wait.
+    interrupt::allow();
+    connected
+        .context("cannot connect to the parent")?
+        .send(inbox)
+        .context("cannot ask for the arguments")?;
+    arguments.recv().context("cannot receive the arguments")
+}
+
+/// Removes the folder of a server's socket. (macOS and Windows have no such folder.)
+fn remove_folder(server: &str) {
+    if cfg!(unix)
+        && let Some(folder) = Path::new(server).parent()
+    {
+        // They fail if the other side was faster.
+        let _ = fs::remove_file(server);
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+/// In a child: has it end as soon as its parent has ended. To be called when it has its arguments:
+/// before that it still has the socket's folder to remove, and no need, since a parent that ends
+/// closes the inbox's sender too.
+///
+/// A thread is needed for that, since the rest of the child may be waiting for something else.
+pub fn end_with_parent() -> anyhow::Result<()> {
+    let wait = || {
+        // Nothing is ever written there, so this returns when the last writing end is closed.
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        process::exit(1)
+    };
+    thread::Builder::new()
+        .spawn(wait)
+        .context("cannot start a thread")?;
+    Ok(())
+}
+
+/// In a child: plays its role, and returns what came of it. Anywhere else: `None`.
+pub fn play_role(roles: &[(&str, Role)]) -> Option<anyhow::Result<u8>> {
+    let mut args = env::args_os().skip(1);
+    if args.next().as_deref() != Some(OsStr::new(CHILD)) {
+        return None;
+    }
+    let mut args = args.map(|arg| arg.to_string_lossy().into_owned());
+    let (name, text) = (
+        args.next().unwrap_or_default(),
+        args.next().unwrap_or_default(),
+    );
+    Some(match roles.iter().find(|(role, _)| *role == name) {
+        Some((_, role)) => role(text),
+        None => Err(anyhow!("no child has the role {name:?}")),
+    })
+}
