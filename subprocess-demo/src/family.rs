@@ -46,15 +46,14 @@ impl Family {
         // process, and then the child's stdin ends.)
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let child = command.spawn().context("cannot start the child")?;
-        // The command holds writing ends too: with them, the pipe would never end.
-        drop(command);
-
         // A pipe cannot be read with a limit in time, but a channel can. It ends with the pipe.
         let (sender, lines) = mpsc::sync_channel(ROOM);
         let pass_on = move || lines_of(reader).try_for_each(|line| sender.send(line));
         let started = thread::Builder::new().spawn(pass_on);
         started.context("cannot start a thread")?;
+        // Last: what could fail after it would leave the child behind.
+        let child = command.spawn().context("cannot start the child")?;
+        // Here the command ends, which holds writing ends too: with them, the pipe would never end.
         Ok(Self { child, lines })
     }
 

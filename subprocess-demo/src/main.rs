@@ -24,7 +24,6 @@
 
 use std::{ffi::OsString, process::ExitCode, time::Duration};
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 mod call;
@@ -91,7 +90,7 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<u8> {
     #[cfg(unix)]
-    reset_sigchld().context("cannot reset SIGCHLD")?;
+    reset_sigchld()?;
     // Before the command line is parsed: in a child of ours, its role is the whole program.
     let roles = [
         &communicate::ROLES[..],
@@ -125,10 +124,12 @@ fn run() -> anyhow::Result<u8> {
 /// Makes sure that we can wait for our children. Who starts us may ignore SIGCHLD, and we inherit
 /// that; the system then reaps our children itself, and nobody learns how they ended.
 #[cfg(unix)]
-fn reset_sigchld() -> nix::Result<()> {
+fn reset_sigchld() -> anyhow::Result<()> {
+    use anyhow::Context;
     use nix::sys::signal::{SigHandler, Signal, signal};
     // SAFETY: no code of ours is installed as a handler.
-    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map(drop)
+    let before = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
+    before.context("cannot reset SIGCHLD").map(drop)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -60,12 +60,22 @@ fn start(role: &str, count: usize) -> anyhow::Result<(impl Read, Vec<Child>)> {
     let (reader, writer) = os_pipe::pipe().context("cannot make a pipe")?;
     let start = || -> anyhow::Result<Child> {
         let mut command: Command = role::command(role)?;
-        command
-            .stdout(writer.try_clone()?)
-            .stderr(writer.try_clone()?);
+        let clone = || writer.try_clone().context("cannot clone a pipe's end");
+        command.stdout(clone()?).stderr(clone()?);
         command.spawn().context("cannot start a child")
     };
-    let children = (0..count).map(|_| start()).collect::<Result<_, _>>()?;
+    let mut children = Vec::new();
+    for _ in 0..count {
+        match start() {
+            Ok(child) => children.push(child),
+            Err(error) => {
+                // Without a reader, those that were started end at their next write.
+                drop(reader);
+                let _ = wait_for(children);
+                return Err(error);
+            }
+        }
+    }
     // Here `writer` is dropped: with it, the reading would not end.
     Ok((reader, children))
 }

@@ -43,25 +43,18 @@ fn pipeline(names: [&str; 3]) -> anyhow::Result<()> {
     // The last program writes to the same stdout, and does not know our buffer (see `call.rs`).
     io::stdout().flush().context("cannot write to stdout")?;
 
-    // Since Rust 1.87, `std::io::pipe` does the same.
-    let (first_reader, first_writer) = os_pipe::pipe().context("cannot make a pipe")?;
-    let first = start(names[0], Stdio::null(), first_writer)?;
-    // That call took our writing end, and closed it. If we kept it, the second program would never
-    // see an end of file, not even after the first one's end.
-    let (second_reader, second_writer) = os_pipe::pipe().context("cannot make a pipe")?;
-    let second = start(names[1], first_reader, second_writer)?;
-    // And this one took our reading end of the first pipe: the second program has the only one now.
-    // If we kept it, `count` would fill the pipe and then wait for ever, for us to read.
-    let third = start(names[2], second_reader, Stdio::inherit())?;
-
+    let mut children = Vec::new();
+    let started = start_all(names, &mut children);
     let mut ends = Vec::new();
-    for (name, mut child) in names.into_iter().zip([first, second, third]) {
+    for (name, mut child) in names.into_iter().zip(children) {
         let status = child.wait();
         ends.push((
             name,
             status.with_context(|| format!("cannot wait for {name}"))?,
         ));
     }
+    // Not earlier: those that were started are reaped, also if the next one could not be started.
+    started?;
     // All have ended: if nobody reads what we print from here on, no process is left behind.
     for (name, status) in &ends {
         say!("{name}: {}", ending::words(*status))?;
@@ -73,6 +66,21 @@ fn pipeline(names: [&str; 3]) -> anyhow::Result<()> {
         "Exit code in a shell: {}; with pipefail: {pipefail}",
         codes[2]
     )
+}
+
+/// Starts three programs, each reading what the one before it writes.
+fn start_all(names: [&str; 3], children: &mut Vec<Child>) -> anyhow::Result<()> {
+    // Since Rust 1.87, `std::io::pipe` does the same.
+    let (first_reader, first_writer) = os_pipe::pipe().context("cannot make a pipe")?;
+    children.push(start(names[0], Stdio::null(), first_writer)?);
+    // That call took our writing end, and closed it. If we kept it, the second program would never
+    // see an end of file, not even after the first one's end.
+    let (second_reader, second_writer) = os_pipe::pipe().context("cannot make a pipe")?;
+    children.push(start(names[1], first_reader, second_writer)?);
+    // And this one took our reading end of the first pipe: the second program has the only one now.
+    // If we kept it, `count` would fill the pipe and then wait for ever, for us to read.
+    children.push(start(names[2], second_reader, Stdio::inherit())?);
+    Ok(())
 }
 
 /// Starts a program of the pipeline. Our own copies of its pipes' ends are closed when `command` goes
