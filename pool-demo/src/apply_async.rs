@@ -101,12 +101,12 @@ impl Task for LongTimeTask {
 
     fn run(&self, attempt: Attempt) -> anyhow::Result<Bar> {
         let worker = attempt.worker.to_string();
-        say!("Run task {} ({worker})...", self.number)?;
+        (attempt.print)(&format!("Run task {} ({worker})...", self.number))?;
         let (began, start) = (SystemTime::now(), Instant::now());
         thread::sleep(self.duration);
         let took = start.elapsed();
         let seconds = took.as_secs_f64();
-        say!("Task {} runs {seconds:.2} seconds.", self.number)?;
+        (attempt.print)(&format!("Task {} runs {seconds:.2} seconds.", self.number))?;
         Ok(Bar {
             worker,
             task: self.number,

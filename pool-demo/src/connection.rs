@@ -1,63 +1,56 @@
-//! A connection between the master and one worker: two pipes, one for each direction.
+//! Messages between the master and one worker, over the worker's stdin and stdout.
 //!
-//! The tasks come on the worker's stdin. Its stdout and stderr stay the user's, so the outcomes
-//! need a pipe of their own, which the worker inherits beside its three standard streams, and finds
-//! by the number on its command line. (A single socket for both directions would be simpler, and
-//! takes twice as long for a small message.)
+//! Tasks go to the worker's stdin, replies come from its stdout. Everything that can start a
+//! program elsewhere (ssh, `srun`, `docker exec -i`) connects these two streams, so a worker can run
+//! on any machine: see `remote.rs`.
 //!
-//! The two sides take turns: tasks, outcomes, tasks, outcomes. If both could send at once, and
-//! both messages were longer than a pipe holds, each would wait for the other to read. So it is the
-//! turns that make messages of any length safe.
+//! A message is its length, in eight bytes with the lowest first, and then its bytes.
 
 use std::{
-    env,
-    io::{self, BufReader, PipeReader, PipeWriter, Read, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     mem,
-    process::{Child, Command},
-    sync::Mutex,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
+use anyhow::{Context, ensure};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// How many bytes of each message say how long the rest is.
 const LENGTH: usize = size_of::<u64>();
 
-/// One end of a connection. A message is its length, and then its bytes.
-pub struct Connection {
-    reader: BufReader<PipeReader>,
-    writer: PipeWriter,
+/// No message is longer. A greater length comes from something that is not our protocol.
+const MAX_LENGTH: u64 = 1 << 30;
+
+/// A worker's greeting is one line of text, and not longer than this many bytes.
+const MAX_LINE: u64 = 1000;
+
+/// One end of a connection.
+pub struct Connection<R, W> {
+    reader: BufReader<R>,
+    writer: W,
     /// Room for a message, kept for the next one.
     buffer: Vec<u8>,
 }
 
-impl Connection {
-    /// Starts a worker with a connection to it.
-    pub fn open(mut command: Command) -> io::Result<(Child, Self)> {
-        // One at a time: a worker that is started meanwhile would inherit the pipe too. It would
-        // hold it open, and the end of the right worker would never be noticed.
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _guard = ONE_AT_A_TIME.lock();
+/// The master's end.
+pub type ToWorker = Connection<ChildStdout, ChildStdin>;
 
-        let (tasks, to_worker) = io::pipe()?;
-        let (from_worker, outcomes) = io::pipe()?;
-        let number = inherit::let_pass(&outcomes)?;
-        let child = command.arg(number.to_string()).stdin(tasks).spawn()?;
-        // Our copies of the worker's ends go with `command` and `outcomes`, at the end of this
-        // function. If we kept them, we would never notice that the worker is gone.
-        Ok((child, Self::new(from_worker, to_worker)))
-    }
+/// Starts a program and connects its stdin and stdout to us.
+///
+/// # Errors
+/// When the system cannot start it.
+pub fn start(command: &mut Command) -> io::Result<(Child, ToWorker)> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let stdin = child.stdin.take().expect("it is a pipe");
+    let stdout = child.stdout.take().expect("it is a pipe");
+    Ok((child, Connection::new(stdout, stdin)))
+}
 
-    /// In a worker: its connection to the master.
-    pub fn to_master() -> io::Result<Self> {
-        let number = env::args().next_back().and_then(|arg| arg.parse().ok());
-        let number = number.ok_or_else(|| io::Error::other("no number of a pipe is given"))?;
-        // SAFETY: the master gave us the pipe of this number, for nothing else; and this is called
-        // once.
-        let outcomes = unsafe { inherit::take(number) };
-        Ok(Self::new(inherit::stdin()?, outcomes))
-    }
-
-    fn new(reader: PipeReader, writer: PipeWriter) -> Self {
+impl<R: Read, W: Write> Connection<R, W> {
+    pub fn new(reader: R, writer: W) -> Self {
         Self {
             reader: BufReader::new(reader),
             writer,
@@ -65,18 +58,54 @@ impl Connection {
         }
     }
 
+    /// A worker's first message. It is a line of text, so that a master that reads something else
+    /// (a login banner, an error message) can show it.
+    pub fn send_greeting(&mut self, tasks: &str, host: &str, id: u32) -> io::Result<()> {
+        let line = format!("{}{host} {id}\n", greeting(tasks));
+        self.writer.write_all(line.as_bytes())
+    }
+
+    /// Waits for a worker's greeting, and returns its host and process id.
+    ///
+    /// # Errors
+    /// When something else comes, or nothing.
+    pub fn receive_greeting(&mut self, tasks: &str) -> anyhow::Result<(String, u32)> {
+        let mut line = Vec::new();
+        let mut start = (&mut self.reader).take(MAX_LINE);
+        start.read_until(b'\n', &mut line)?;
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end();
+        ensure!(!line.is_empty(), "it ended before it was ready");
+        let unexpected = || {
+            format!(
+                "it did not begin with {:?} but with {line:?} \
+                 (is the same pool-demo there, and does nothing else write to stdout?)",
+                greeting(tasks)
+            )
+        };
+        let rest = line.strip_prefix(&greeting(tasks));
+        let (host, id) = rest
+            .and_then(|rest| rest.split_once(' '))
+            .with_context(unexpected)?;
+        Ok((host.to_owned(), id.parse().with_context(unexpected)?))
+    }
+
     /// Sends a message.
     ///
     /// # Errors
-    /// `BrokenPipe` when the other side is gone.
+    /// `BrokenPipe` when the other side is gone; `InvalidData` when the message cannot be encoded,
+    /// and then nothing was sent.
     pub fn send<M: Serialize>(&mut self, message: &M) -> io::Result<()> {
         let mut bytes = mem::take(&mut self.buffer);
         // Room for the length, which is known only afterwards; so the message leaves in a single
         // write.
         bytes.clear();
         bytes.extend([0; LENGTH]);
-        self.buffer = postcard::to_extend(message, bytes).map_err(io::Error::other)?;
+        self.buffer = postcard::to_extend(message, bytes).map_err(invalid)?;
         let length = (self.buffer.len() - LENGTH) as u64;
+        if length > MAX_LENGTH {
+            return Err(invalid("a message longer than 1 GiB"));
+        }
         self.buffer[..LENGTH].copy_from_slice(&length.to_le_bytes());
         self.writer.write_all(&self.buffer)
     }
@@ -84,79 +113,106 @@ impl Connection {
     /// Waits for a message; `None` when the other side has closed the connection.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the other side went in the middle of a message.
+    /// `UnexpectedEof` when the other side ended in the middle of a message; `InvalidData` when
+    /// what arrives is no message.
     pub fn receive<M: DeserializeOwned>(&mut self) -> io::Result<Option<M>> {
-        let mut length = [0; LENGTH];
-        match self.reader.read(&mut length)? {
-            0 => return Ok(None),
-            n => self.reader.read_exact(&mut length[n..])?,
+        let ended = loop {
+            match self.reader.fill_buf() {
+                // A signal that is handled interrupts a read. That is not the end.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result?.is_empty(),
+            }
+        };
+        if ended {
+            return Ok(None);
         }
-        let length = usize::try_from(u64::from_le_bytes(length)).map_err(io::Error::other)?;
+        let mut length = [0; LENGTH];
+        self.reader.read_exact(&mut length)?;
+        let length = u64::from_le_bytes(length);
+        if length > MAX_LENGTH {
+            return Err(invalid("what arrived is no message"));
+        }
+        let length = usize::try_from(length).map_err(invalid)?;
+        self.buffer.clear();
+        self.buffer.try_reserve(length)?;
         self.buffer.resize(length, 0);
         self.reader.read_exact(&mut self.buffer)?;
-        let message = postcard::from_bytes(&self.buffer);
-        message.map(Some).map_err(io::Error::other)
+        postcard::from_bytes(&self.buffer)
+            .map(Some)
+            .map_err(invalid)
     }
 }
 
-/// How a pipe gets into a child, by the number that the system knows it by.
-#[cfg(unix)]
-mod inherit {
-    use std::{
-        io::{self, PipeReader, PipeWriter},
-        os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
-    };
-
-    use nix::fcntl::{FcntlArg::F_SETFD, FdFlag, fcntl};
-
-    pub fn let_pass(pipe: &PipeWriter) -> io::Result<RawFd> {
-        // Rust opens every descriptor so that it is closed in a new program. Not this one.
-        fcntl(pipe, F_SETFD(FdFlag::empty()))?;
-        Ok(pipe.as_raw_fd())
-    }
-
-    /// # Safety
-    /// The number must be that of an open pipe that belongs to nobody else.
-    pub unsafe fn take(number: RawFd) -> PipeWriter {
-        // SAFETY: as the caller promises.
-        unsafe { OwnedFd::from_raw_fd(number) }.into()
-    }
-
-    pub fn stdin() -> io::Result<PipeReader> {
-        Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
-    }
+/// What a worker's greeting begins with: the program, its version, how lengths are written, and the
+/// tasks that it can run. Master and worker must agree on all of it.
+fn greeting(tasks: &str) -> String {
+    format!(
+        "pool-demo {} worker little-endian {tasks} ",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
-#[cfg(windows)]
-mod inherit {
-    use std::{
-        io::{self, PipeReader, PipeWriter},
-        os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle, RawHandle},
-    };
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error)
+}
 
-    const HANDLE_FLAG_INHERIT: u32 = 1;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    unsafe extern "system" {
-        fn SetHandleInformation(object: RawHandle, mask: u32, flags: u32) -> i32;
+    fn received(bytes: &[u8]) -> io::Result<Option<String>> {
+        Connection::new(bytes, io::sink()).receive()
     }
 
-    pub fn let_pass(pipe: &PipeWriter) -> io::Result<usize> {
-        let handle = pipe.as_raw_handle();
-        // SAFETY: `pipe` keeps the handle open until after the call.
-        if unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT) } == 0 {
-            return Err(io::Error::last_os_error());
+    #[test]
+    fn what_was_sent_is_received_and_then_comes_the_end() {
+        let mut sent = Vec::new();
+        let mut sender = Connection::new(io::empty(), &mut sent);
+        sender.send(&"a message").expect("a Vec takes everything");
+        let mut receiver = Connection::new(&sent[..], io::sink());
+        let message: Option<String> = receiver.receive().expect("it is whole");
+        assert_eq!(message.as_deref(), Some("a message"));
+        assert!(receiver.receive::<String>().expect("it is over").is_none());
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused_and_not_allocated() {
+        for (bytes, kind) in [
+            (&b"Last login: Monday"[..], ErrorKind::InvalidData),
+            (&[1, 0, 0][..], ErrorKind::UnexpectedEof),
+            (&[9, 0, 0, 0, 0, 0, 0, 0, 7][..], ErrorKind::UnexpectedEof),
+            (&[1, 0, 0, 0, 0, 0, 0, 0, 7][..], ErrorKind::InvalidData),
+        ] {
+            let error = received(bytes).expect_err("it is no message");
+            assert_eq!(error.kind(), kind, "{bytes:?}");
         }
-        Ok(handle as usize)
     }
 
-    /// # Safety
-    /// The number must be that of an open pipe that belongs to nobody else.
-    pub unsafe fn take(number: usize) -> PipeWriter {
-        // SAFETY: as the caller promises.
-        unsafe { OwnedHandle::from_raw_handle(number as RawHandle) }.into()
+    #[test]
+    fn a_read_that_a_signal_interrupts_is_not_the_end() {
+        struct Interrupted(bool);
+        impl Read for Interrupted {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                if !mem::replace(&mut self.0, true) {
+                    return Err(ErrorKind::Interrupted.into());
+                }
+                (&[1u8, 0, 0, 0, 0, 0, 0, 0, 0][..]).read(buffer)
+            }
+        }
+        let mut connection = Connection::new(Interrupted(false), io::sink());
+        let message: Option<String> = connection.receive().expect("it goes on");
+        assert_eq!(message.as_deref(), Some(""));
     }
 
-    pub fn stdin() -> io::Result<PipeReader> {
-        Ok(io::stdin().as_handle().try_clone_to_owned()?.into())
+    #[test]
+    fn a_greeting_names_host_and_id_and_anything_else_is_shown() {
+        let mut sent = Vec::new();
+        let mut worker = Connection::new(io::empty(), &mut sent);
+        worker.send_greeting("echo", "node1", 7).expect("a Vec");
+        let greeted = |bytes| Connection::new(bytes, io::sink()).receive_greeting("echo");
+        let (host, id) = greeted(&sent[..]).expect("it is a greeting");
+        assert_eq!((host.as_str(), id), ("node1", 7));
+        let error = greeted(b"Welcome!\n").expect_err("it is none").to_string();
+        assert!(error.contains(r#"but with "Welcome!""#), "{error}");
     }
 }

@@ -43,6 +43,11 @@ pub struct Options {
     #[arg(long, allow_negative_numbers = true)]
     seed: Option<u64>,
 
+    /// Gives the tasks to the workers in chunks of this size, as `map` does.
+    #[arg(long, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    chunk: Option<u32>,
+
     /// Has the task kill its worker every time that it runs.
     #[arg(long)]
     poison: bool,
@@ -57,25 +62,35 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     say!("Task {chosen} will be killed with its worker, {times}.")?;
 
     let mut pool = ProcessPool::new(options.workers.into())?;
-    let mut results = Vec::new();
+    let mut tasks = Vec::new();
     for number in 0..options.tasks {
         let duration = options.max_seconds.mul_f64(random.f64());
-        results.push(pool.apply_async(RiskyTask {
+        tasks.push(RiskyTask {
             task: LongTimeTask { number, duration },
-            deaths: match (number == chosen, options.poison) {
+            fatal_attempts: match (number == chosen, options.poison) {
                 (false, _) => 0,
                 (true, false) => 1,
                 (true, true) => u8::MAX,
             },
-        })?);
+        });
     }
+    if let Some(chunk) = options.chunk {
+        // When a worker dies, the pool cannot know how far it came in its chunk: all of it runs
+        // again, task by task.
+        return draw(&pool.map(tasks, Some(chunk as usize))?, options, 0);
+    }
+    let results: Result<Vec<_>, _> = tasks.into_iter().map(|t| pool.apply_async(t)).collect();
     pool.close();
     pool.join()?;
     say!("All subprocesses done.")?;
 
-    let (bars, failed) = get_all(results);
+    let (bars, failed) = get_all(results?);
+    draw(&bars, options, failed)
+}
+
+fn draw(bars: &[Bar], options: &Options, failed: usize) -> anyhow::Result<u8> {
     say!("{} of {} tasks are done.", bars.len(), options.tasks)?;
-    timeline::draw(&bars)?;
+    timeline::draw(bars)?;
     Ok(if failed == 0 { 0 } else { 1 })
 }
 
@@ -84,7 +99,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
 pub struct RiskyTask {
     task: LongTimeTask,
     /// How many attempts end with the death of the worker.
-    deaths: u8,
+    fatal_attempts: u8,
 }
 
 impl fmt::Display for RiskyTask {
@@ -98,10 +113,11 @@ impl Task for RiskyTask {
     type Output = Bar;
 
     fn run(&self, attempt: Attempt) -> anyhow::Result<Bar> {
-        if attempt.number > self.deaths {
+        if attempt.number > self.fatal_attempts {
             return self.task.run(attempt);
         }
-        say!("Run task {} ({})...", self.task.number, attempt.worker)?;
+        let (number, worker) = (self.task.number, attempt.worker);
+        (attempt.print)(&format!("Run task {number} ({worker})..."))?;
         thread::sleep(self.task.duration / 2);
         die()
     }

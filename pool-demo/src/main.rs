@@ -11,21 +11,32 @@
 //! cargo run -p pool-demo -- crash                a worker dies in the middle of a task: crash.rs
 //! ```
 //!
-//! In reading order: [`apply_async`] is the first lesson, [`task`] what a pool is given, [`pool`]
-//! what can be done with every pool. [`thread_pool`] and [`process_pool`] are the two kinds. The
-//! latter has an [`attendant`] for each worker process, and a [`crew`] of all of them; [`worker`]
-//! is what runs at the other end of the [`connection`].
+//! In reading order: [`apply_async`] is the first lesson, [`task`] is what a pool is given, [`pool`]
+//! what every pool can do. [`thread_pool`] and [`process_pool`] are the two kinds. One task's
+//! journey through a pool of processes:
+//!
+//! ```text
+//!  master process                                                      worker process
+//!  apply_async.rs   pool.rs         process_pool.rs  worker_process.rs    worker.rs    task.rs
+//!  the lesson  ──>  apply_async ──> queue ──> one ─> send ═══ stdin ════> receive ──>  run
+//!  has a task       makes a job     thread for each                                     │
+//!                                   worker takes it                                     │
+//!  get      <─────  oneshot    <──  job ends  <────  receive <══ stdout ═ send   <──────┘
+//! ```
+//!
+//! The double lines are [`connection`]. If the worker dies, the connection ends, and
+//! [`worker_process`] starts another and sends the task once more.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+#[cfg(unix)]
+use nix::sys::signal::{SigHandler, Signal::SIGCHLD, signal};
 
 mod apply_async;
-mod attendant;
 mod backend;
 mod connection;
 mod crash;
-mod crew;
 mod errors;
 mod map;
 mod output;
@@ -35,6 +46,7 @@ mod task;
 mod thread_pool;
 mod timeline;
 mod worker;
+mod worker_process;
 
 /// Many tasks, few workers: a pool of processes, and the same pool of threads.
 #[derive(Parser)]
@@ -66,7 +78,12 @@ const ROLES: &[worker::Role] = &[
 ];
 
 fn main() -> ExitCode {
-    // First of all: in a worker process, this is the whole program.
+    // Where we inherit SIGCHLD as ignored, the system reaps our children, and we learn nothing of
+    // how they ended.
+    // SAFETY: the default action runs no code of ours.
+    #[cfg(unix)]
+    let _ = unsafe { signal(SIGCHLD, SigHandler::SigDfl) };
+    // In a worker process, this is the whole program.
     if let Some(result) = worker::serve_if_worker(ROLES) {
         return ExitCode::from(output::exit_code(result));
     }

@@ -10,10 +10,11 @@
 
 use std::{
     fmt,
+    hint::black_box,
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,12 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         ("threads", &threads, 1, Vec::new()),
         ("threads", &threads, chosen, Vec::new()),
     ];
+    // Rust ends a program that gets no memory. So this asks first: for arguments, messages, results.
+    let memory = 4 * u64::from(tasks) * (u64::from(bytes) + 32);
+    let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+    let reserved = black_box(Vec::<u8>::new()).try_reserve_exact(memory);
+    reserved.with_context(|| format!("cannot reserve {} MiB for {tasks} tasks", memory >> 20))?;
+
     // In turns, so that a machine that grows slower or faster meanwhile treats all alike.
     for _ in 0..options.rounds {
         for (_, pool, chunk, times) in &mut ways {

@@ -30,12 +30,14 @@ pub type Outcome<T> = Result<<T as Task>::Output, String>;
 
 /// The circumstances in which a task runs.
 #[derive(Clone, Copy)]
-pub struct Attempt {
+pub struct Attempt<'a> {
     pub worker: WorkerId,
-    /// 1, or 2 if the first worker died of this task, or with it. What the first attempt did is
+    /// 1, or more if a worker died in this task, or in another of the same chunk. What the first attempt did is
     /// done: a task that must not do it twice can tell by this number. (Message queues have the
     /// same and call it "redelivered".)
     pub number: u8,
+    /// Prints a line on the master's stdout. (In a worker process, stdout is the connection.)
+    pub print: &'a dyn Fn(&str) -> anyhow::Result<()>,
 }
 
 /// A worker's name: the id of its process, or of its thread.

@@ -16,6 +16,7 @@ use std::{
 use anyhow::{Context, anyhow, ensure};
 
 use crate::{
+    output,
     pool::{Job, Pool, Worker},
     task::{self, Attempt, Outcome, Task, WorkerId},
 };
@@ -56,7 +57,11 @@ struct ThisThread {
 impl<T: Task> Worker<T> for ThisThread {
     fn run(&mut self, tasks: &[T]) -> anyhow::Result<Vec<Outcome<T>>> {
         let worker = WorkerId::Thread(thread::current().id());
-        let attempt = Attempt { worker, number: 1 };
+        let attempt = Attempt {
+            worker,
+            number: 1,
+            print: &|line| output::say!("{line}"),
+        };
         let run = |task| {
             // Nobody can end a thread from outside: it must look by itself whether it should.
             ensure!(!self.terminated.load(Relaxed), "the pool was terminated");

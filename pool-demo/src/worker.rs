@@ -1,18 +1,19 @@
 //! A worker process, from its first line to its last.
 //!
-//! A worker is this same program, started again with a word that says what it is, and the name of
-//! the tasks it will get. Master and worker talk over one [`Connection`]: tasks go there, outcomes
-//! come back. When the connection ends, because the master closed it or is gone, in whatever way,
-//! the worker ends too, as soon as it is done with the tasks that it was sent together.
+//! A worker is this same program, started again with `--worker` and the name of its tasks. Tasks
+//! come on its stdin, replies leave by its stdout. When stdin ends, because the master closed it or
+//! is gone, the worker ends too, as soon as it is done with the tasks that it was sent.
 
 use std::{
+    cell::RefCell,
     env,
     ffi::OsStr,
-    io,
-    process::{self, Child, Command},
+    io::{self, ErrorKind, IsTerminal},
+    process::{self, Command},
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     connection::Connection,
@@ -22,18 +23,27 @@ use crate::{
 /// As the first argument, it tells this program that it is a worker.
 const WORKER: &str = "--worker";
 
-/// A worker's first message: it says nothing but that the worker has come so far.
-pub type Ready = ();
-
-/// A message to a worker: which attempt this is, and tasks. It is answered by one [`Outcome`] for
-/// each.
+/// A message to a worker: which attempt this is, and tasks.
 pub type Tasks<T> = (u8, Vec<T>);
 
-/// Starts a worker for tasks of that name.
-pub fn start(tasks: &str) -> io::Result<(Child, Connection)> {
+/// A message from a worker: any number of lines, and then an outcome for each task.
+#[derive(Serialize, Deserialize)]
+pub enum Reply<Output> {
+    /// A line that a task printed. The master prints it: the worker's stdout is the connection.
+    Line(String),
+    Outcomes(Vec<Result<Output, String>>),
+}
+
+/// The arguments that make this program a worker for some tasks.
+pub fn arguments(tasks: &str) -> [&str; 2] {
+    [WORKER, tasks]
+}
+
+/// The command that starts a worker on this machine.
+pub fn local_command(tasks: &str) -> io::Result<Command> {
     let mut command = Command::new(env::current_exe()?);
-    command.args([WORKER, tasks]);
-    Connection::open(command)
+    command.args(arguments(tasks));
+    Ok(command)
 }
 
 /// What a worker can be: the name of a type of task, and [`serve`] for that type.
@@ -50,7 +60,8 @@ pub fn serve_if_worker(roles: &[Role]) -> Option<anyhow::Result<u8>> {
         return None;
     }
     let name = args.next().unwrap_or_default();
-    Some(match roles.iter().find(|(role, _)| name == *role) {
+    let role = roles.iter().find(|(role, _)| name == *role);
+    Some(match role.filter(|_| args.next().is_none()) {
         Some((_, serve)) => serve(),
         None => Err(anyhow!(
             "no tasks are named {name:?}: a worker is started by a pool only"
@@ -60,8 +71,10 @@ pub fn serve_if_worker(roles: &[Role]) -> Option<anyhow::Result<u8>> {
 
 /// Runs the tasks that come.
 fn serve<T: Task>() -> anyhow::Result<u8> {
-    let mut master = Connection::to_master().context("a worker is started by a pool only")?;
-    match run_tasks::<T>(&mut master) {
+    let by_hand = io::stdin().is_terminal() || io::stdout().is_terminal();
+    ensure!(!by_hand, "a worker is started by a pool only");
+    let (stdin, stdout) = streams::take().context("a worker is started by a pool only")?;
+    match run_tasks::<T, _, _>(Connection::new(stdin, stdout)) {
         Ok(()) => Ok(0),
         // The master died meanwhile. Nobody waits for us, so there is nobody to tell.
         Err(error) if is_hangup(&error) => Ok(0),
@@ -69,18 +82,83 @@ fn serve<T: Task>() -> anyhow::Result<u8> {
     }
 }
 
-fn run_tasks<T: Task>(master: &mut Connection) -> io::Result<()> {
+fn run_tasks<T: Task, R: io::Read, W: io::Write>(mut master: Connection<R, W>) -> io::Result<()> {
     let worker = WorkerId::Process(process::id());
-    master.send::<Ready>(&())?;
+    master.send_greeting(T::NAME, &host_name(), process::id())?;
     while let Some((number, tasks)) = master.receive::<Tasks<T>>()? {
-        let attempt = Attempt { worker, number };
-        let run = |task| task::run(task, attempt);
-        master.send::<Vec<Outcome<T>>>(&tasks.iter().map(run).collect())?;
+        let connection = RefCell::new(&mut master);
+        let print = |line: &str| {
+            let line = Reply::<T::Output>::Line(line.to_owned());
+            Ok(connection.borrow_mut().send(&line)?)
+        };
+        let attempt = Attempt {
+            worker,
+            number,
+            print: &print,
+        };
+        let outcomes: Vec<Outcome<T>> = tasks.iter().map(|task| task::run(task, attempt)).collect();
+        match master.send(&Reply::<T::Output>::Outcomes(outcomes)) {
+            // Not the worker failed, but the tasks did.
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                let fail = |task: &T| Err(format!("{task} failed: its output: {error}"));
+                master.send(&Reply::<T::Output>::Outcomes(
+                    tasks.iter().map(fail).collect(),
+                ))?;
+            }
+            sent => sent?,
+        }
     }
     Ok(())
 }
 
 fn is_hangup(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    use ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     [BrokenPipe, ConnectionReset, UnexpectedEof].contains(&error.kind())
+}
+
+/// This machine's name, as one word.
+fn host_name() -> String {
+    #[cfg(unix)]
+    let name = nix::unistd::gethostname().ok();
+    #[cfg(not(unix))]
+    let name = env::var_os("COMPUTERNAME");
+    let name = name.unwrap_or_else(|| "unknown".into());
+    name.to_string_lossy().replace(char::is_whitespace, "-")
+}
+
+/// The connection takes the places of stdin and stdout away from the tasks. A program that a task
+/// starts must not read our tasks, nor hold the connection open after we have ended.
+#[cfg(unix)]
+mod streams {
+    use std::{
+        fs::File,
+        io::{self, PipeReader, PipeWriter},
+        os::fd::AsFd,
+    };
+
+    use nix::unistd::{dup2_stdin, dup2_stdout};
+
+    pub fn take() -> io::Result<(PipeReader, PipeWriter)> {
+        // These copies are close-on-exec.
+        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        dup2_stdin(File::open("/dev/null")?)?;
+        // What a task, or a program of a task, writes to stdout goes to stderr.
+        dup2_stdout(io::stderr())?;
+        Ok((stdin.into(), stdout.into()))
+    }
+}
+
+#[cfg(windows)]
+mod streams {
+    use std::{
+        io::{self, PipeReader, PipeWriter},
+        os::windows::io::AsHandle,
+    };
+
+    pub fn take() -> io::Result<(PipeReader, PipeWriter)> {
+        let stdin = io::stdin().as_handle().try_clone_to_owned()?;
+        let stdout = io::stdout().as_handle().try_clone_to_owned()?;
+        Ok((stdin.into(), stdout.into()))
+    }
 }
