@@ -6,7 +6,7 @@ use common::*;
 use predicates::prelude::*;
 
 /// Every lesson, as one types it, and how many lines it prints.
-const LESSONS: [(&[&str], usize); 8] = [
+const LESSONS: [(&[&str], usize); 9] = [
     (&[], 8),
     (&["queue", "--writers", "3"], 22),
     (&["queue", "--items", "1000"], 3),
@@ -14,8 +14,11 @@ const LESSONS: [(&[&str], usize); 8] = [
     (&["pipe"], 17),
     (&["pipe", "--items", "100"], WAYS_OF_BLOCKS.len()),
     (&["shared"], 9),
+    (&["lock"], LINES_OF_LOCK),
     (&["hangup"], 23),
 ];
+
+const LINES_OF_LOCK: usize = 6;
 
 /// A lesson's command line.
 fn lesson(arguments: &[&str]) -> std::process::Command {
@@ -435,7 +438,7 @@ fn parent_and_child_find_the_same_bytes_and_share_only_the_shared_memory() {
         ("shared memory, as is", ".*"),
     ];
     let faults = ways.map(|(way, copied)| {
-        let row = format!(r"  {way} +\d+\.\d\d ms +(\d+)  (?:not )?copied[ :] ?{copied}");
+        let row = format!(r"  {way} +\d+\.\d\d ms +(\d+)×  (?:not )?copied[ :] ?{copied}");
         capture(&out, &row).parse::<u64>().expect("a number")
     });
     // New memory is touched for the first time, in however large pages; then it is there.
@@ -449,6 +452,22 @@ fn parent_and_child_find_the_same_bytes_and_share_only_the_shared_memory() {
         r"(Then the child changed its first byte: .* in the shared memory only\.)",
     );
     assert_eq!(out.lines().count(), 9, "{out}");
+}
+
+#[test]
+fn a_lock_keeps_every_addition_and_outlives_an_owner_that_died() {
+    let out = stdout(&run(demo!("lock")).success().stderr(""));
+    capture(&out, r"(With a lock: 20000 of 20000 additions are there\.)");
+    // How many are lost is up to the scheduler; but each process writes its own last number.
+    let sum: u64 = capture(
+        &out,
+        r"Without a lock: (\d+) of 20000 additions are there\.",
+    )
+    .parse()
+    .expect("a number");
+    assert!((1..=20000).contains(&sum), "{out}");
+    capture(&out, "(The next one had the lock: the number is 1, .*)");
+    assert_eq!(out.lines().count(), LINES_OF_LOCK, "{out}");
 }
 
 #[test]
@@ -611,7 +630,7 @@ fn wrong_arguments_are_refused_with_what_is_allowed() {
 #[test]
 fn help_names_every_lesson_and_option() {
     let help = stdout(&run(demo!("--help")).success());
-    for lesson in ["queue", "pipe", "shared", "hangup"] {
+    for lesson in ["queue", "pipe", "shared", "lock", "hangup"] {
         assert!(help.contains(lesson), "{lesson}");
     }
     let help = stdout(&run(demo!("queue", "--help")).success());

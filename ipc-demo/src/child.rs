@@ -68,6 +68,19 @@ impl Child {
     where
         A: Serialize + DeserializeOwned + Send + 'static,
     {
+        Self::start_with_output(role, lifeline, Stdio::inherit(), arguments)
+    }
+
+    /// The same, but the child's stdout leads to somewhere else than ours.
+    pub fn start_with_output<A>(
+        role: &'static str,
+        stdin: impl Into<Stdio>,
+        stdout: Stdio,
+        arguments: A,
+    ) -> anyhow::Result<Self>
+    where
+        A: Serialize + DeserializeOwned + Send + 'static,
+    {
         // On Linux the server is a socket in a folder of its own, until the child is there. Ctrl-C
         // in between would leave the folder behind.
         let _deferred = interrupt::defer();
@@ -75,7 +88,8 @@ impl Child {
         let (server, name) = IpcOneShotServer::<IpcSender<A>>::new()
             .with_context(|| format!("cannot open a server for the {role}"))?;
         let process = command(role, &name)?
-            .stdin(lifeline)
+            .stdin(stdin)
+            .stdout(stdout)
             .spawn()
             .with_context(|| format!("cannot start the {role}"))?;
         let mut child = Self { role, process };

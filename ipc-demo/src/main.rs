@@ -8,6 +8,7 @@
 //! cargo run -p ipc-demo -- queue          the same with many writers, or many items
 //! cargo run -p ipc-demo -- pipe           a dialogue, and when its end comes: pipe.rs
 //! cargo run -p ipc-demo -- shared         64 MiB, sent and shared: shared.rs
+//! cargo run -p ipc-demo -- lock           one number, many who add to it: lock.rs
 //! cargo run -p ipc-demo -- hangup         the other side dies: hangup.rs, forgotten.rs
 //! ```
 //!
@@ -24,6 +25,7 @@ mod forgotten;
 mod hangup;
 mod inherited;
 mod interrupt;
+mod lock;
 mod output;
 mod pipe;
 mod queue;
@@ -47,6 +49,8 @@ enum Lesson {
     Pipe(blocks::Options),
     /// Parent and child see the same 64 MiB: what is copied, and how long it takes.
     Shared,
+    /// Several processes add to one shared number, without a lock and with one.
+    Lock,
     /// The other side dies, or a writer is forgotten: what each end sees.
     Hangup,
 }
@@ -58,6 +62,7 @@ const ROLES: &[(&str, Role)] = &[
     ("pipe-partner", pipe::answer),
     ("block-writer", blocks::write),
     ("shared-reader", shared::read),
+    ("adder", lock::add),
     ("dying-pipe-writer", hangup::write_to_pipe),
     ("dying-pipe-reader", hangup::read_from_pipe),
     ("dying-sender", hangup::send),
@@ -82,6 +87,7 @@ fn run() -> anyhow::Result<u8> {
             Some((items, size)) => blocks::run(items, size),
         },
         Lesson::Shared => shared::run(),
+        Lesson::Lock => lock::run(),
         Lesson::Hangup => hangup::run(),
     }
 }

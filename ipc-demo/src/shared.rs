@@ -75,7 +75,7 @@ pub fn run() -> anyhow::Result<u8> {
         "64 MiB from parent {} to child {id}, until it has read all of it:",
         process::id()
     )?;
-    say!("  {:21} {:>11}  {:>7}", "", "time", "faults")?;
+    say!("  {:21} {:>11}  {:>8}", "", "time", "faults")?;
     for line in transfer.lines {
         say!("{line}")?;
     }
@@ -111,7 +111,7 @@ impl Transfer {
         );
         let milliseconds = start.elapsed().as_secs_f64() * 1e3;
         let faults = page_faults() - faults + self.faults_of_child - before;
-        let line = format!("  {way:21} {milliseconds:8.2} ms  {faults:7}  {copied}");
+        let line = format!("  {way:21} {milliseconds:8.2} ms  {faults:7}×  {copied}");
         self.lines.push(line);
         Ok(())
     }

@@ -1,0 +1,170 @@
+//! One counter in shared memory, several processes that add to it: without a lock, and with one.
+//!
+//! Mirrors Python's `Value('Q', lock=False)` and `Lock`. Run it with `cargo run -p ipc-demo --
+//! lock`.
+//!
+//! The lock is the oldest one that there is between processes: a pipe that holds one byte, the
+//! token. Who wants the lock reads the byte, which waits while somebody else has it; who is done
+//! writes it back.
+//!
+//! ```text
+//! each child:  stdin  <---- reading end    [ token ]    writing end <---- stdout  :each child
+//! ```
+//!
+//! What to notice: without the lock, additions are lost, since two processes may read the same
+//! number, and each writes that number plus one. With the lock none is lost, at the price of a wait.
+//! And a lock does not know who has it: if the owner dies, the token is gone, and the others
+//! would wait for ever. Here the parent sees the death and puts the token back. But it cannot know
+//! whether the owner had finished, so what the lock protected may be half done. (A robust mutex of
+//! POSIX tells the next owner just that, by EOWNERDEAD; a lock on a file is released silently.)
+
+use std::{
+    io::{Read, Write},
+    process::Stdio,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    thread,
+};
+
+use anyhow::{Context, ensure};
+use ipc_channel::ipc::{self, IpcReceiver, IpcSender, IpcSharedMemory};
+use os_pipe::{PipeReader, PipeWriter};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    child::{self, Child},
+    hangup::die,
+    output::say,
+};
+
+const CHILDREN: u64 = 4;
+const ADDITIONS: u64 = 5_000;
+
+/// What a child does with the counter.
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+enum Way {
+    Unlocked,
+    Locked,
+    /// Takes the lock, and dies with it.
+    DieLocked,
+}
+
+/// The counter, how often and how to add to it, and a receiver that is disconnected when the parent
+/// ends. (Stdin, which is the lifeline elsewhere, is the lock here.)
+type Arguments = (IpcSharedMemory, u64, Way, IpcReceiver<()>);
+
+pub fn run() -> anyhow::Result<u8> {
+    let due = CHILDREN * ADDITIONS;
+    say!("{CHILDREN} processes add 1 to the same number, each {ADDITIONS} times.")?;
+    for (way, name) in [
+        (Way::Unlocked, "Without a lock"),
+        (Way::Locked, "With a lock"),
+    ] {
+        let mut race = Race::new()?;
+        let mut children = Vec::new();
+        for _ in 0..CHILDREN {
+            children.push(race.start(ADDITIONS, way)?);
+        }
+        // They all wait for it, so they begin together.
+        race.release()?;
+        children.into_iter().try_for_each(Child::join)?;
+        let sum = number(&mut race.memory).load(Relaxed);
+        say!("{name}: {sum} of {due} additions are there.")?;
+        ensure!(
+            way == Way::Unlocked || sum == due,
+            "additions were lost in spite of the lock"
+        );
+    }
+
+    let mut race = Race::new()?;
+    race.release()?;
+    let status = race.start(1, Way::DieLocked)?.wait()?;
+    say!("A process has taken the lock and died ({status}). The next one waits.")?;
+    let next = race.start(1, Way::Locked)?;
+    say!("The parent, which saw the death, puts the token back.")?;
+    race.release()?;
+    next.join()?;
+    let sum = number(&mut race.memory).load(Relaxed);
+    say!(
+        "The next one had the lock: the number is {sum}, so the addition of the dead one is missing."
+    )?;
+    Ok(0)
+}
+
+/// What the children race for: the number, and the lock. At first the parent has the token.
+struct Race {
+    memory: IpcSharedMemory,
+    take: PipeReader,
+    put: PipeWriter,
+    alive: Vec<IpcSender<()>>,
+}
+
+impl Race {
+    fn new() -> anyhow::Result<Self> {
+        let (take, put) = os_pipe::pipe().context("cannot make a pipe")?;
+        Ok(Self {
+            memory: IpcSharedMemory::from_bytes(&0_u64.to_ne_bytes()),
+            take,
+            put,
+            alive: Vec::new(),
+        })
+    }
+
+    fn start(&mut self, additions: u64, way: Way) -> anyhow::Result<Child> {
+        let (alive, parent) = ipc::channel().context("cannot make a channel")?;
+        self.alive.push(alive);
+        let take = self.take.try_clone().context("cannot copy the lock")?;
+        let put = self.put.try_clone().context("cannot copy the lock")?;
+        let arguments: Arguments = (self.memory.clone(), additions, way, parent);
+        Child::start_with_output("adder", take, Stdio::from(put), arguments)
+    }
+
+    fn release(&mut self) -> anyhow::Result<()> {
+        self.put.write_all(b"T").context("cannot release the lock")
+    }
+}
+
+/// A child.
+pub fn add(server: String) -> anyhow::Result<u8> {
+    let (mut memory, additions, way, parent) = child::arguments::<Arguments>(server)?;
+    thread::Builder::new()
+        .spawn(move || {
+            let _ = parent.recv();
+            std::process::exit(1)
+        })
+        .context("cannot start a thread")?;
+    let mut take = os_pipe::dup_stdin().context("cannot copy stdin")?;
+    let mut put = os_pipe::dup_stdout().context("cannot copy stdout")?;
+    let mut token = [0];
+    let number = number(&mut memory);
+
+    if way == Way::Unlocked {
+        // Once, as the signal to begin.
+        take.read_exact(&mut token).context("cannot begin")?;
+        put.write_all(&token).context("cannot begin")?;
+    }
+    for _ in 0..additions {
+        if way != Way::Unlocked {
+            take.read_exact(&mut token)
+                .context("cannot take the lock")?;
+        }
+        let before = number.load(Relaxed);
+        if way == Way::DieLocked {
+            die();
+        }
+        // Here is where another process may read the same number.
+        thread::yield_now();
+        number.store(before + 1, Relaxed);
+        if way != Way::Unlocked {
+            put.write_all(&token).context("cannot release the lock")?;
+        }
+    }
+    Ok(0)
+}
+
+/// The shared memory as a number that several processes may use at once. (`Relaxed` suffices for
+/// one number; a lock made of system calls orders the rest.)
+fn number(memory: &mut IpcSharedMemory) -> &AtomicU64 {
+    // SAFETY: all processes touch these eight bytes as an atomic number only, from here on. Shared
+    // memory begins with a page, so the number is aligned, and it lives as long as the borrow.
+    unsafe { AtomicU64::from_ptr(memory.deref_mut().as_mut_ptr().cast()) }
+}
