@@ -137,13 +137,14 @@ pub fn add(server: String) -> anyhow::Result<u8> {
     let mut token = [0];
     let number = number(&mut memory);
 
-    if way == Way::Unlocked {
+    let locked = way != Way::Unlocked;
+    if !locked {
         // Once, as the signal to begin.
         take.read_exact(&mut token).context("cannot begin")?;
         put.write_all(&token).context("cannot begin")?;
     }
     for _ in 0..additions {
-        if way != Way::Unlocked {
+        if locked {
             take.read_exact(&mut token)
                 .context("cannot take the lock")?;
         }
@@ -154,7 +155,7 @@ pub fn add(server: String) -> anyhow::Result<u8> {
         // Here is where another process may read the same number.
         thread::yield_now();
         number.store(before + 1, Relaxed);
-        if way != Way::Unlocked {
+        if locked {
             put.write_all(&token).context("cannot release the lock")?;
         }
     }
