@@ -15,7 +15,7 @@
 //! half is from memory that the processor still holds, for here it is always the same block.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{Read, Write},
     process::Stdio,
     time::Instant,
 };
@@ -93,8 +93,6 @@ fn transfer(
         match reader.read(&mut block) {
             Ok(0) => break Ok(()),
             Ok(n) => bytes += n as u64,
-            // A signal; nothing was read.
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => break Err(error),
         }
     };
@@ -109,8 +107,12 @@ fn transfer(
         "{bytes} of {due} bytes came, then the child failed: {status}"
     );
     ensure!(bytes == due, "{bytes} bytes came instead of {due}");
-    let rate = bytes as f64 / seconds / 1e6;
+    let rate = megabytes_per_second(bytes, seconds);
     say!("Got {items} blocks of {size} bytes in {seconds:.2} s: {rate:.0} MB/s, through {way}.")
+}
+
+fn megabytes_per_second(bytes: u64, seconds: f64) -> f64 {
+    bytes as f64 / seconds / 1e6
 }
 
 /// The child.
@@ -140,17 +142,11 @@ pub fn write(argument: String) -> anyhow::Result<u8> {
 fn lend(pipe: &os_pipe::PipeWriter, mut block: &[u8]) -> std::io::Result<()> {
     use std::io::IoSlice;
 
-    use nix::{
-        errno::Errno,
-        fcntl::{SpliceFFlags, vmsplice},
-    };
+    use nix::fcntl::{SpliceFFlags, vmsplice};
 
     while !block.is_empty() {
-        match vmsplice(pipe, &[IoSlice::new(block)], SpliceFFlags::empty()) {
-            // A signal; nothing was lent.
-            Err(Errno::EINTR) => {}
-            lent => block = &block[lent?..],
-        }
+        let lent = vmsplice(pipe, &[IoSlice::new(block)], SpliceFFlags::empty())?;
+        block = &block[lent..];
     }
     Ok(())
 }
@@ -181,4 +177,21 @@ fn widen(pipe: &PipeReader, bytes: usize) -> String {
 #[cfg(not(target_os = "linux"))]
 fn widen(_: &PipeReader, _: usize) -> String {
     "unknown size".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::megabytes_per_second;
+
+    #[test]
+    fn a_rate_is_megabytes_per_second() {
+        assert_eq!(megabytes_per_second(6_000_000, 2.0), 3.0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_pipe_that_is_widened_holds_more() {
+        let (reader, _writer) = os_pipe::pipe().expect("a pipe can be made");
+        assert_eq!(super::widen(&reader, 1), "65536 bytes");
+    }
 }

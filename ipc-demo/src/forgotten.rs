@@ -48,11 +48,11 @@ fn sees_the_end(argument: &str, limit: Duration) -> anyhow::Result<bool> {
     let (lifeline, _held) = os_pipe::pipe().context("cannot make a pipe")?;
     let (remarks, stdout) = os_pipe::pipe().context("cannot make a pipe")?;
     // A read cannot be told when to give up. So a thread reads, and we wait for the thread.
-    let (heard, lines) = mpsc::channel();
-    let listener = thread::Builder::new()
+    let (read, lines) = mpsc::channel();
+    let line_reader = thread::Builder::new()
         .spawn(move || {
             for line in BufReader::new(remarks).lines().map_while(Result::ok) {
-                let _ = heard.send(line);
+                let _ = read.send(line);
             }
         })
         .context("cannot start a thread")?;
@@ -67,15 +67,15 @@ fn sees_the_end(argument: &str, limit: Duration) -> anyhow::Result<bool> {
         let _ = reader.kill();
     }
     reader.wait().context("cannot wait for the reader")?;
-    listener.join().expect("listening does not panic");
+    line_reader.join().expect("reading does not panic");
     ended
 }
 
 /// Tells what the reader says, and returns whether it came to the end of file in time.
 fn watch(reader: u32, lines: &Receiver<String>, limit: Duration) -> anyhow::Result<bool> {
     let line = lines
-        .recv()
-        .context("the reader ended before it read a line")?;
+        .recv_timeout(GENEROUS_LIMIT)
+        .context("the reader has read no line")?;
     say!("  {line}")?;
     // Now the writer has ended and its line is read, so nothing remains but the end.
     match lines.recv_timeout(limit) {
@@ -114,7 +114,8 @@ pub fn await_end(argument: String) -> anyhow::Result<u8> {
     let mut line = String::new();
     pipe.read_line(&mut line).context("cannot read the pipe")?;
     say!("reads {}", line.trim_end())?;
-    pipe.read_line(&mut line).context("cannot read the pipe")?;
+    let more = pipe.read_line(&mut line).context("cannot read the pipe")?;
+    ensure!(more == 0, "there is more than one line: {line}");
     say!("reads the end of file")?;
     Ok(0)
 }

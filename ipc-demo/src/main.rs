@@ -13,7 +13,8 @@
 //! ```
 //!
 //! What the lessons have in common: [`child`] is how a child process is started and gets its
-//! arguments.
+//! arguments. No call here is repeated after a signal (EINTR): this program has no signal handler,
+//! and without one a signal ends or stops a process, but no call fails.
 
 use std::process::ExitCode;
 
