@@ -7,7 +7,7 @@ use std::{collections::HashSet, os::unix::process::CommandExt};
 
 use assert_cmd::assert::Assert;
 use common::*;
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use predicates::prelude::*;
 
 const LESSONS: [&str; 3] = ["many", "copy", "orphan"];
@@ -73,6 +73,21 @@ fn children_that_the_process_had_before_it_became_this_demo_are_not_counted() {
     run(command)
         .success()
         .stdout(predicate::str::contains("ended with exit code").count(3));
+}
+
+#[test]
+fn children_that_the_process_had_before_are_not_waited_for() {
+    let script = "sleep 30 >/dev/null 2>&1 & echo \"Before: $!.\"; exec \"$0\" many";
+    let mut command = common::command("sh", &["-c", script]);
+    command.arg(demo!().get_program());
+    let out = command.output().expect("sh is there").stdout;
+    let out = String::from_utf8(out).expect("it is text");
+    assert!(out.ends_with("No child is left.\n"), "{out}");
+    let before = capture(&out, r"Before: (\d+)\.")
+        .parse()
+        .expect("it is an id");
+    // It is still there: the demo ended before it.
+    kill(pid(before), Signal::SIGKILL).expect("it runs");
 }
 
 #[test]

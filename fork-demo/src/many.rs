@@ -8,12 +8,12 @@
 //! many --children 5`.
 //!
 //! What to notice: the children do not end in the order in which they were forked. The parent waits
-//! for *any* child, takes what comes, and stops when the system says that there is none left.
+//! for *any* child, takes what comes, and stops when no line of its table is left.
 
 use std::{collections::HashMap, io, process::ExitStatus, thread, time::Duration};
 
-use anyhow::{Context, ensure};
-use nix::{errno::Errno, unistd::Pid};
+use anyhow::Context;
+use nix::unistd::Pid;
 
 use crate::{child, output::say};
 
@@ -53,25 +53,27 @@ fn code(number: u32) -> u8 {
     (number % 256) as u8
 }
 
-/// Waits until no child is left, and says how each one ended.
+/// Waits until no child of the table is left, and says how each one ended.
 fn reap(running: &mut Table) -> anyhow::Result<()> {
     let mut said = Ok(());
-    loop {
+    // The table decides, and not ECHILD ("No child processes"). A shell that became this program
+    // (by `exec`) may have had children: they are ours now, and may run for much longer.
+    while !running.is_empty() {
         let (child, status) = match child::reap(child::ANY, 0) {
             Ok(Some(ended)) => ended,
             Ok(None) => continue,
-            // "No child processes": the only sure sign that we are done.
-            Err(Errno::ECHILD) => break,
-            Err(error) => return Err(io::Error::from(error)).context("cannot wait for a child"),
+            Err(error) => {
+                return Err(io::Error::from(error))
+                    .with_context(|| format!("cannot wait for children {running:?}"));
+            }
         };
-        // Whoever became this program (by `exec`) may have had children of its own: ours now.
+        // One of those others has ended.
         let Some(number) = running.remove(&child) else {
             continue;
         };
         // A line that cannot be written is no reason to leave the other children unreaped.
         said = said.and_then(|()| report(number, child, status));
     }
-    ensure!(running.is_empty(), "children got lost: {running:?}");
     said?;
     say!("No child is left.")
 }
