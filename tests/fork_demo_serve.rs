@@ -603,6 +603,24 @@ fn a_request_that_takes_longer_than_the_server_waits_is_killed_and_logged() {
 }
 
 #[test]
+fn a_second_ctrl_c_ends_the_server_at_once() {
+    let mut server = Server::start(&[]);
+    // The server would have left it the time to be answered.
+    let slow = server.ask(b"GET /slow?ms=4000 HTTP/1.1\r\n\r\n");
+    // Connections are accepted in their order: when this one is answered, the first has its child.
+    server.assert_serves();
+    let demo = server.demo.as_mut().expect("it runs");
+    while demo.try_wait().expect("it is our child").is_none() {
+        kill(pid(server.id), Signal::SIGINT).expect("nobody has waited for it");
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(answer_to(slow), "");
+    server.wait();
+    let log = server.log.rest().join("\n");
+    capture(&log, r"(GET /slow\?ms=4000 SIGKILL \d+)");
+}
+
+#[test]
 fn a_request_that_outlives_the_server_is_answered_and_keeps_no_port() {
     let mut server = Server::start(&[]);
     let mut half = server.ask(b"GET / HT");
@@ -784,6 +802,20 @@ mod on_linux {
     }
 
     /// Limits the descriptors of a running process: to `soft` now, to `hard` at most.
+    #[test]
+    fn a_server_that_can_wait_no_more_leaves_no_child_behind() {
+        let mut server = Server::start(&[]);
+        let slow = server.ask(b"GET /slow?ms=4000 HTTP/1.1\r\n\r\n");
+        server.assert_serves();
+        // `poll` refuses more descriptors than a process may have. It is called again for this:
+        limit_descriptors(server.id, 0, 0);
+        kill(pid(server.id), Signal::SIGCHLD).expect("it runs");
+        assert_eq!(answer_to(slow), "");
+        let demo = server.demo.take().expect("it runs");
+        assert_eq!(finish(demo).status.code(), Some(1));
+        assert!(server.errors.rest().join("\n").contains("cannot wait"));
+    }
+
     fn limit_descriptors(process: u32, soft: u64, hard: u64) {
         let limit = libc::rlimit {
             rlim_cur: soft,

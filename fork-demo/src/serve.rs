@@ -2,11 +2,12 @@
 //!
 //! The parent listens. Each connection gets a child of its own, which reads one request, answers
 //! it, and ends; whatever happens in there, a crash included, happens to that request alone. It is
-//! how inetd has run its servers since 1986. (Apache never forked per request: its processes are
-//! forked beforehand, and each serves many.)
+//! how inetd has run its servers since 1986. (Apache has not forked per request since version 0.7,
+//! of 1995: its processes are forked beforehand, and each serves many.)
 //!
 //! Mirrors Python's `socketserver.ForkingMixIn`. Run it with `cargo run -p fork-demo -- serve`, and
-//! open the address that it prints; try `/slow?ms=3000` and `/crash` too. Ctrl-C ends it.
+//! open the address that it prints; try `/slow?ms=3000` and `/crash` too. Ctrl-C ends it,
+//! a second one without waiting for the requests under way.
 //!
 //! What to notice: the parent is one thread and waits in one place, for whatever comes first: a
 //! connection, a child's end, a signal, a reader of its log. It never waits for a client; that is
@@ -71,8 +72,10 @@ pub fn run(port: u16, max_children: usize, head_timeout: Duration) -> anyhow::Re
         buffer: Box::new([0; HEAD_LIMIT]),
         head_timeout,
     };
-    server.serve()?;
-    server.end()?;
+    let served = server.serve().and_then(|()| server.end());
+    // None is left unless we failed: and then nobody would answer for those that still run.
+    server.children.kill_and_wait();
+    served?;
     Ok(0)
 }
 
@@ -99,9 +102,15 @@ impl Server {
     fn end(&mut self) -> anyhow::Result<()> {
         // Closed: from now on clients are refused, and the port is free.
         self.listener = None;
-        let deadline = Instant::now() + GRACE;
+        let start = Instant::now();
+        let deadline = start + GRACE;
         while !(self.children.is_empty() && self.log.is_empty()) && Instant::now() < deadline {
-            self.turn(Some(deadline))?;
+            let again = self.turn(Some(deadline))?;
+            // A second Ctrl-C ends it at once. (`timeout` sends its signal twice in a row, to the
+            // process and to its group: that is one request.)
+            if again && start.elapsed() > PAUSE {
+                break;
+            }
         }
         self.children.kill();
         while !self.children.is_empty() {
@@ -144,7 +153,7 @@ impl Server {
         self.children.reap(&mut self.log)?;
         // What the children held that have ended may be what the system lacked.
         self.pause = None;
-        Ok(self.signals.ask_for_the_end())
+        Ok(self.signals.take_end())
     }
 
     fn accept(&mut self) {

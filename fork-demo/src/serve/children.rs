@@ -84,6 +84,14 @@ impl Children {
             let _ = kill(child, Signal::SIGKILL);
         }
     }
+
+    /// Kills all that are still running, and waits for each.
+    pub fn kill_and_wait(&mut self) {
+        self.kill();
+        for (child, _) in self.running.drain() {
+            let _ = child::wait(child);
+        }
+    }
 }
 
 /// Writes the request's line: method, path, status, child. The parent does this and not the child,

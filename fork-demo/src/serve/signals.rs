@@ -49,9 +49,9 @@ impl Signals {
         Ok(())
     }
 
-    /// Whether SIGINT or SIGTERM has arrived.
-    pub fn ask_for_the_end(&self) -> bool {
-        self.end.load(Ordering::Relaxed)
+    /// Whether SIGINT or SIGTERM has arrived since the last call.
+    pub fn take_end(&self) -> bool {
+        self.end.swap(false, Ordering::Relaxed)
     }
 }
 
