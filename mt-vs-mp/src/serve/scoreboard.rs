@@ -133,6 +133,7 @@ impl Board {
     }
 
     /// Notes that a process has ended, in whatever way: its workers are gone.
+    #[cfg(unix)]
     pub fn note_end(&self, process: usize) {
         self.processes[process].pid.store(0, Relaxed);
         for slot in self.slots(process) {
