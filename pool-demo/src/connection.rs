@@ -58,6 +58,16 @@ impl<R: Read, W: Write> Connection<R, W> {
         }
     }
 
+    /// The two directions apart, for a thread each.
+    pub fn split(self) -> (Connection<R, io::Sink>, Connection<io::Empty, W>) {
+        let reader = Connection {
+            reader: self.reader,
+            writer: io::sink(),
+            buffer: Vec::new(),
+        };
+        (reader, Connection::new(io::empty(), self.writer))
+    }
+
     /// A worker's first message. It is a line of text, so that a master that reads something else
     /// (a login banner, an error message) can show it.
     pub fn send_greeting(&mut self, tasks: &str, host: &str, id: u32) -> io::Result<()> {

@@ -9,6 +9,7 @@
 //! cargo run -p pool-demo -- errors               what can go wrong with a task: errors.rs
 //! cargo run -p pool-demo -- map                  many small tasks, alone and in chunks: map.rs
 //! cargo run -p pool-demo -- crash                a worker dies in the middle of a task: crash.rs
+//! cargo run -p pool-demo -- remote               workers on other machines: remote.rs
 //! ```
 //!
 //! In reading order: [`apply_async`] is the first lesson, [`task`] is what a pool is given, [`pool`]
@@ -42,6 +43,7 @@ mod map;
 mod output;
 mod pool;
 mod process_pool;
+mod remote;
 mod task;
 mod thread_pool;
 mod timeline;
@@ -67,6 +69,8 @@ enum Lesson {
     Map(map::Options),
     /// A worker is killed in the middle of a task, and nothing is lost.
     Crash(crash::Options),
+    /// Workers on other machines, started by ssh or any other command.
+    Remote(remote::Options),
 }
 
 /// Every task that a worker process may get, by its name.
@@ -75,6 +79,7 @@ const ROLES: &[worker::Role] = &[
     worker::role::<errors::Trouble>(),
     worker::role::<map::Echo>(),
     worker::role::<crash::RiskyTask>(),
+    worker::role::<remote::Primes>(),
 ];
 
 fn main() -> ExitCode {
@@ -93,5 +98,6 @@ fn main() -> ExitCode {
         Some(Lesson::Errors(options)) => errors::run(options),
         Some(Lesson::Map(options)) => map::run(options),
         Some(Lesson::Crash(options)) => crash::run(options),
+        Some(Lesson::Remote(options)) => remote::run(options),
     }))
 }

@@ -10,6 +10,7 @@ use std::{
     ffi::OsStr,
     io::{self, ErrorKind, IsTerminal},
     process::{self, Command},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -31,7 +32,8 @@ pub type Tasks<T> = (u8, Vec<T>);
 pub enum Reply<Output> {
     /// A line that a task printed. The master prints it: the worker's stdout is the connection.
     Line(String),
-    Outcomes(Vec<Result<Output, String>>),
+    /// How long the tasks took, by the worker's clock, comes with them.
+    Outcomes(Vec<Result<Output, String>>, Duration),
 }
 
 /// The arguments that make this program a worker for some tasks.
@@ -96,14 +98,14 @@ fn run_tasks<T: Task, R: io::Read, W: io::Write>(mut master: Connection<R, W>) -
             number,
             print: &print,
         };
+        let start = Instant::now();
         let outcomes: Vec<Outcome<T>> = tasks.iter().map(|task| task::run(task, attempt)).collect();
-        match master.send(&Reply::<T::Output>::Outcomes(outcomes)) {
+        match master.send(&Reply::<T::Output>::Outcomes(outcomes, start.elapsed())) {
             // Not the worker failed, but the tasks did.
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 let fail = |task: &T| Err(format!("{task} failed: its output: {error}"));
-                master.send(&Reply::<T::Output>::Outcomes(
-                    tasks.iter().map(fail).collect(),
-                ))?;
+                let failed = tasks.iter().map(fail).collect();
+                master.send(&Reply::<T::Output>::Outcomes(failed, start.elapsed()))?;
             }
             sent => sent?,
         }

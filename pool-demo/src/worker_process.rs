@@ -72,7 +72,7 @@ impl WorkerProcess {
         loop {
             match self.connection.receive::<Reply<T::Output>>() {
                 Ok(Some(Reply::Line(line))) => say!("{line}")?,
-                Ok(Some(Reply::Outcomes(outcomes))) => {
+                Ok(Some(Reply::Outcomes(outcomes, _))) => {
                     self.deaths = 0;
                     return Ok(Some(outcomes));
                 }

@@ -1,0 +1,422 @@
+//! The same pool on many machines: nothing changes but the command that starts a worker.
+//!
+//! A worker reads tasks from its stdin and writes replies to its stdout. So it can be wherever a
+//! command can be started with these two streams connected, and the programs that do this exist:
+//!
+//! ```text
+//! pool-demo remote --via "ssh node1" --via "ssh node2" --workers 4
+//! pool-demo remote --via "srun -n1 -w node1" --via "docker exec -i box" --via ""
+//! ```
+//!
+//! Python's `Pool` has no such option: its workers share a machine with their master.
+//!
+//! What to notice: over a link of 40 ms a task at a time is 25 tasks a second (`--chunk 1`), however
+//! many the worker could do. Chunks that grow until one takes a tenth of a second, and a second chunk
+//! that is under way while the first is worked on, hide the link. When a link is cut, its tasks
+//! run elsewhere. Nobody can know whether they had run already: a task with effects has them twice,
+//! unless it can tell (see `crash`).
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt, io,
+    process::{Child, Command},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    apply_async::seconds,
+    connection,
+    output::{complain, say},
+    task::{Attempt, Task},
+    timeline::{self, Bar},
+    worker::{self, Reply},
+};
+
+/// A chunk grows until it takes this long.
+const CHUNK_TIME: Duration = Duration::from_millis(100);
+/// No chunk is larger, so that two of them fit into a pipe: a send never waits for a silent link.
+const MAX_CHUNK: usize = 2048;
+/// A worker has this many chunks: one to work on, and one for afterwards.
+const CHUNKS_UNDER_WAY: usize = 2;
+/// This many failures in a row, and a `--via` is given up.
+const MAX_FAILURES: u32 = 3;
+
+#[derive(Args)]
+pub struct Options {
+    /// A command that starts the program that is put behind it, as in "ssh node1"; "" is this
+    /// machine. May be given several times.
+    #[arg(long, default_value = "")]
+    via: Vec<String>,
+
+    /// How many workers each --via gets.
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    workers: u16,
+
+    /// Where pool-demo is on the other side [default: where it is here].
+    #[arg(long)]
+    program: Option<String>,
+
+    /// How many tasks there are. Each counts the primes in a range of numbers.
+    #[arg(long, default_value_t = 1000, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    tasks: u32,
+
+    /// How many numbers a task looks at.
+    #[arg(long, default_value_t = 1000, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    numbers: u32,
+
+    /// How many tasks make a chunk [default: it grows until a chunk takes a tenth of a second].
+    #[arg(long, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=2048))]
+    chunk: Option<u16>,
+
+    /// A worker that is silent for this long is taken for lost.
+    #[arg(long, default_value = "30", allow_negative_numbers = true, value_parser = seconds)]
+    task_timeout: Duration,
+}
+
+/// Counts the primes from `first` to `first + numbers`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Primes {
+    first: u32,
+    numbers: u32,
+}
+
+impl fmt::Display for Primes {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "primes from {}", self.first)
+    }
+}
+
+impl Task for Primes {
+    const NAME: &'static str = "primes";
+    type Output = u32;
+
+    fn run(&self, _: Attempt) -> anyhow::Result<u32> {
+        let end = self.first.saturating_add(self.numbers);
+        let prime = |&n: &u32| n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0);
+        Ok((self.first..end).filter(prime).count() as u32)
+    }
+}
+
+pub fn run(options: &Options) -> anyhow::Result<u8> {
+    let start = Instant::now();
+    let job = Arc::new(Job::new(options));
+    let mut threads = Vec::new();
+    for via in &options.via {
+        let words = words(via, options.program.as_deref())
+            .with_context(|| format!("cannot start workers via {via:?}"))?;
+        for _ in 0..options.workers {
+            let (job, via, words) = (Arc::clone(&job), via.clone(), words.clone());
+            let (chunk, patience) = (options.chunk.map(usize::from), options.task_timeout);
+            let run = move || {
+                Link {
+                    job,
+                    via,
+                    words,
+                    chunk,
+                    patience,
+                }
+                .keep_up()
+            };
+            threads.push(
+                thread::Builder::new()
+                    .spawn(run)
+                    .context("cannot start a thread for a worker")?,
+            );
+        }
+    }
+    // Each thread ends when the job is done, or its `--via` is given up.
+    for thread in threads {
+        thread.join().expect("a worker's thread does not panic");
+    }
+    report(&job.lock(), start.elapsed())
+}
+
+fn report(state: &State, took: Duration) -> anyhow::Result<u8> {
+    let counts: Option<Vec<u32>> = state.results.iter().copied().collect();
+    let (bars, tasks) = (&state.bars, state.results.len());
+    let mut done: BTreeMap<&str, u32> = BTreeMap::new();
+    state
+        .shares
+        .iter()
+        .for_each(|(worker, tasks)| *done.entry(worker).or_default() += tasks);
+    for (worker, done) in done {
+        let rate = f64::from(done) / took.as_secs_f64();
+        say!("{worker}: {done} tasks, {rate:.1} tasks per second")?;
+    }
+    timeline::draw(bars)?;
+    let Some(counts) = counts else {
+        let lost = state.results.iter().filter(|count| count.is_none()).count();
+        bail!("{lost} of {tasks} tasks were not done: no worker is left");
+    };
+    let primes: u64 = counts.into_iter().map(u64::from).sum();
+    let rate = tasks as f64 / took.as_secs_f64();
+    say!("{tasks} tasks, each counted once: {primes} primes. {rate:.1} tasks per second.")?;
+    Ok(0)
+}
+
+/// The words of a command that starts a worker. They are split as a shell splits them, but no shell
+/// runs here. (ssh gives its words to a shell on the other side.)
+fn words(via: &str, program: Option<&str>) -> anyhow::Result<Vec<String>> {
+    let mut words = shell_words::split(via)?;
+    let local = std::env::current_exe()?;
+    let program = program.map_or_else(|| local.to_string_lossy().into_owned(), str::to_owned);
+    words.push(program);
+    words.extend(worker::arguments(Primes::NAME).map(str::to_owned));
+    Ok(words)
+}
+
+/// What all links share: the tasks that nobody has, and the results.
+struct Job {
+    tasks: Vec<Primes>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    waiting: VecDeque<usize>,
+    /// How many have no result yet.
+    left: usize,
+    results: Vec<Option<u32>>,
+    bars: Vec<Bar>,
+    /// Who did how many tasks.
+    shares: Vec<(String, u32)>,
+}
+
+impl Job {
+    fn new(options: &Options) -> Self {
+        let numbers = options.numbers;
+        let first = |n: u32| n.saturating_mul(numbers);
+        let tasks = (0..options.tasks).map(|n| Primes {
+            first: first(n),
+            numbers,
+        });
+        let count = options.tasks as usize;
+        Self {
+            tasks: tasks.collect(),
+            state: Mutex::new(State {
+                waiting: (0..count).collect(),
+                left: count,
+                results: vec![None; count],
+                bars: Vec::new(),
+                shares: Vec::new(),
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes up to `size` tasks.
+    fn take(&self, size: usize) -> Vec<usize> {
+        let waiting = &mut self.lock().waiting;
+        let size = size.min(waiting.len());
+        waiting.drain(..size).collect()
+    }
+
+    /// Puts back what a worker did not finish.
+    fn put_back(&self, chunks: impl IntoIterator<Item = Vec<usize>>) {
+        self.lock().waiting.extend(chunks.into_iter().flatten());
+        self.changed.notify_all();
+    }
+
+    /// Waits until there is something to take, or all is done: then it returns `false`. Another
+    /// worker's tasks may come back.
+    fn wait(&self, pause: Duration) -> bool {
+        let end = Instant::now() + pause;
+        let mut state = self.lock();
+        loop {
+            let rest = end.saturating_duration_since(Instant::now());
+            if state.left == 0 || (rest.is_zero() && !state.waiting.is_empty()) {
+                return state.left > 0;
+            }
+            let rest = if rest.is_zero() {
+                Duration::from_secs(3600)
+            } else {
+                rest
+            };
+            let woken = self.changed.wait_timeout(state, rest);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn finish(
+        &self,
+        worker: &str,
+        chunk: &[usize],
+        outcomes: Vec<Result<u32, String>>,
+        took: Duration,
+    ) -> anyhow::Result<()> {
+        ensure!(outcomes.len() == chunk.len(), "it replied to other tasks");
+        let counts: Result<Vec<u32>, String> = outcomes.into_iter().collect();
+        let counts = counts.map_err(anyhow::Error::msg)?;
+        let mut state = self.lock();
+        for (&task, count) in chunk.iter().zip(counts) {
+            state.results[task] = Some(count);
+        }
+        state.left -= chunk.len();
+        state.shares.push((worker.to_owned(), chunk.len() as u32));
+        state.bars.push(Bar {
+            worker: worker.to_owned(),
+            task: chunk[0] as u32,
+            // By our clock: the other machine's may be wrong.
+            began: SystemTime::now() - took,
+            took,
+        });
+        if state.left == 0 {
+            self.changed.notify_all();
+        }
+        Ok(())
+    }
+}
+
+/// The command that leads to a worker. When it is dropped, it is ended; the worker ends because its
+/// stdin does.
+struct Via(Child);
+
+impl Drop for Via {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+enum Message {
+    Ready(anyhow::Result<(String, u32)>),
+    Reply(io::Result<Option<Reply<u32>>>),
+}
+
+/// One place for a worker, and the way to it.
+struct Link {
+    job: Arc<Job>,
+    via: String,
+    words: Vec<String>,
+    chunk: Option<usize>,
+    patience: Duration,
+}
+
+impl Link {
+    /// Has a worker there until the job is done, and starts another when it is lost.
+    fn keep_up(&self) {
+        let mut failures = 0;
+        let mut pause = Duration::ZERO;
+        while self.job.wait(pause) {
+            let mut under_way = VecDeque::new();
+            let mut done_something = false;
+            let Err(error) = self.serve(&mut under_way, &mut done_something) else {
+                continue;
+            };
+            self.job.put_back(under_way);
+            failures = if done_something { 1 } else { failures + 1 };
+            let via = &self.via;
+            if failures == MAX_FAILURES {
+                complain(format_args!(
+                    "via {via:?}: {error:#}; given up after {failures} failures"
+                ));
+                return;
+            }
+            pause = Duration::from_millis(100 << (2 * failures));
+            complain(format_args!(
+                "via {via:?}: {error:#}; once more in {pause:?}"
+            ));
+        }
+    }
+
+    /// Starts a worker and gives it tasks, until none are waiting.
+    fn serve(&self, under_way: &mut VecDeque<Vec<usize>>, done: &mut bool) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]);
+        let (child, connection) = connection::start(&mut command)
+            .with_context(|| format!("cannot start {:?}", self.words[0]))?;
+        // Dropped after the connection: then the worker can end by itself.
+        let _via = Via(child);
+        let (mut reader, mut writer) = connection.split();
+        // A read cannot be given a time-out; a channel can.
+        let (sender, messages) = mpsc::channel();
+        let read = move || {
+            let greeting = reader.receive_greeting(Primes::NAME);
+            let failed = greeting.is_err();
+            if sender.send(Message::Ready(greeting)).is_err() || failed {
+                return;
+            }
+            loop {
+                let reply = reader.receive::<Reply<u32>>();
+                let last = !matches!(reply, Ok(Some(_)));
+                if sender.send(Message::Reply(reply)).is_err() || last {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new()
+            .spawn(read)
+            .context("cannot start a thread")?;
+        let receive = || match messages.recv_timeout(self.patience) {
+            Ok(message) => Ok(message),
+            Err(RecvTimeoutError::Timeout) => bail!("silent for {:?}", self.patience),
+            Err(RecvTimeoutError::Disconnected) => bail!("the connection ended"),
+        };
+        let Message::Ready(greeting) = receive()? else {
+            bail!("a reply came before the greeting");
+        };
+        let (host, id) = greeting?;
+        let worker = format!("{host}/{id}");
+
+        let mut size = self.chunk.unwrap_or(1);
+        let at_once = if self.chunk.is_some() {
+            1
+        } else {
+            CHUNKS_UNDER_WAY
+        };
+        loop {
+            while under_way.len() < at_once {
+                let tasks = self.job.take(size);
+                if tasks.is_empty() {
+                    break;
+                }
+                let message: Vec<&Primes> = tasks.iter().map(|&n| &self.job.tasks[n]).collect();
+                let sent = writer.send(&(1u8, message));
+                // If it could not be sent, it is put back with the others.
+                under_way.push_back(tasks);
+                sent.with_context(|| format!("worker {worker} is lost"))?;
+            }
+            if under_way.is_empty() {
+                // This closes its stdin; and it has ended when its stdout has.
+                drop(writer);
+                receive()?;
+                return Ok(());
+            }
+            match receive()? {
+                Message::Reply(Ok(Some(Reply::Line(line)))) => say!("{line}")?,
+                Message::Reply(Ok(Some(Reply::Outcomes(outcomes, took)))) => {
+                    let chunk = under_way.front().context("it replied to no task")?;
+                    self.job.finish(&worker, chunk, outcomes, took)?;
+                    let full = chunk.len() == size;
+                    under_way.pop_front();
+                    *done = true;
+                    if self.chunk.is_none() && full && took < CHUNK_TIME / 2 {
+                        size = (size * 2).min(MAX_CHUNK);
+                    }
+                }
+                Message::Reply(Ok(None)) => bail!("worker {worker} is gone"),
+                Message::Reply(Err(error)) => {
+                    return Err(error).with_context(|| format!("worker {worker} is lost"));
+                }
+                Message::Ready(_) => bail!("a second greeting"),
+            }
+        }
+    }
+}
