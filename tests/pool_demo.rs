@@ -531,6 +531,8 @@ fn an_interrupt_ends_the_master_and_its_workers() {
         // A terminal interrupts all; `kill` only the one who is named.
         for interrupt in [killpg, kill] {
             let mut demo = demo!("--backend", backend, "--max-seconds", "0.5")
+                // Enough for it to be still at work when the interrupt comes.
+                .args(["--tasks", "200"])
                 .spawn()
                 .expect("the demo can be started");
             read_until(&mut demo, "Run task 3");
