@@ -139,6 +139,31 @@ fn every_task_runs_once_and_never_more_at_once_than_there_are_workers() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn four_tasks_run_at_once_and_the_fifth_waits() {
+    adopt_orphans();
+    let mut demo = demo!("--seed", "2", "--max-seconds", "3600")
+        .spawn()
+        .expect("the demo can be started");
+    // Each takes minutes: so all of them run when the last of them has begun.
+    let mut out = String::new();
+    for _ in 0..4 {
+        out += &read_until(&mut demo, ")...\n");
+    }
+    nix::sys::signal::killpg(pid(demo.id()), nix::sys::signal::SIGKILL).expect("they run");
+    out += &stdout_of(&finish_with_orphans(demo));
+    let tasks: BTreeSet<String> = captures(&out, r"Run task (\d+) .*").into_iter().collect();
+    assert_eq!(Vec::from_iter(tasks), ["0", "1", "2", "3"], "{out}");
+    let workers: HashSet<String> = HashSet::from_iter(workers_of(&out));
+    assert_eq!(workers.len(), 4, "{out}");
+}
+
+#[cfg(unix)]
+fn stdout_of(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[test]
 fn a_pool_without_tasks_just_ends() {
     for backend in BACKENDS {
