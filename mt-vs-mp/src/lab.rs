@@ -19,7 +19,6 @@ pub mod interrupt;
 #[cfg(unix)]
 pub mod limits;
 pub mod machine;
-#[cfg(unix)]
 pub mod mapping;
 pub mod memory;
 pub mod place;

@@ -5,32 +5,20 @@
 //! starts with new ones. "Cheap" is what costs no more than a spawn. (See "A fork() in the road",
 //! HotOS 2019.)
 //!
-//! Afterwards: parent and child share each page until one of them writes to it. That first write
-//! stops at a page fault, in which the system copies the page. So workers that are forked when the
-//! data has been loaded share it, as long as they only read. (What counts references, as Python
-//! does, writes to what it reads.)
+//! Afterwards the child pays for what it writes to, and shares what it only reads: see [`afterwards`].
 
 use std::{
+    fmt,
     hint::black_box,
-    time::{Duration, Instant},
-};
-#[cfg(unix)]
-use std::{
-    io::{self, Read, Write},
     num::NonZeroUsize,
     ptr::NonNull,
+    time::{Duration, Instant},
 };
 
-#[cfg(unix)]
-use anyhow::Context;
 use anyhow::ensure;
-#[cfg(unix)]
-use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 
 use super::Experiment;
-#[cfg(unix)]
-use crate::lab::{fork, mapping::Mapping};
 use crate::{
     finding::{
         Finding,
@@ -43,18 +31,27 @@ use crate::{
     lab::{
         Lab, Measured, Mode,
         creation::{FORK, SPAWN_SELF, SPAWN_TRUE, THREAD, Way},
-        machine, memory,
+        machine,
+        mapping::Mapping,
+        memory,
         role::{NoRoom, Role},
         trial,
     },
 };
+
+#[cfg(unix)]
+mod afterwards;
 
 pub const EXPERIMENT: Experiment = Experiment {
     name: "memory",
     claim: "With fork a process is cheap to create, however much memory its parent has.",
     share: 12,
     run,
-    roles: &[&COSTS, &TOGETHER],
+    roles: &[
+        &COSTS,
+        #[cfg(unix)]
+        &afterwards::TOGETHER,
+    ],
     published: &[
         (
             "fork 22 µs with nothing touched, 67 µs with 8 MB: 22 ns a page; thread 5.5 µs with any",
@@ -96,8 +93,8 @@ struct Parent {
     pages: Pages,
 }
 
-impl std::fmt::Display for Parent {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+impl fmt::Display for Parent {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match (self.memory, self.pages) {
             (0, _) => write!(f, "no memory"),
             (bytes, Pages::Small) => write!(f, "{}", amount(bytes as f64, Unit::Bytes)),
@@ -119,12 +116,12 @@ struct Costs {
     page_tables: Option<f64>,
     /// How many bytes of its memory lie in huge pages.
     huge: f64,
-    afterwards: Option<Afterwards>,
+    first_write: Option<FirstWrite>,
 }
 
 /// What a forked child pays for each 4 KiB of memory that its parent left it.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-struct Afterwards {
+struct FirstWrite {
     /// For the first write, and for the one after it, in seconds.
     first: f64,
     second: f64,
@@ -149,7 +146,10 @@ static COSTS: Role<Parent, Costs> = Role {
             fork: cfg!(unix).then(|| several(&FORK)).transpose()?,
             page_tables: now.map(|memory| memory.page_tables as f64),
             huge: now.map_or(0.0, |memory| memory.huge as f64),
-            afterwards: afterwards(&mut data)?,
+            #[cfg(unix)]
+            first_write: afterwards::first_write(&mut data)?,
+            #[cfg(not(unix))]
+            first_write: None,
         })
     },
 };
@@ -169,18 +169,12 @@ fn several(way: &Way) -> anyhow::Result<f64> {
 
 /// Memory that is really there: a byte is written to each page, for until then the system has only
 /// promised it.
-struct Data {
-    #[cfg(unix)]
-    memory: Option<Mapping>,
-    #[cfg(not(unix))]
-    memory: Vec<u8>,
-}
+struct Data(Option<Mapping>);
 
 /// The smallest page there is: where pages are larger, some get more than one byte.
 const PAGE: usize = 4096;
 
 impl Data {
-    #[cfg(unix)]
     fn load(parent: Parent) -> anyhow::Result<Self> {
         let size = NonZeroUsize::new(parent.memory as usize);
         let memory = size.map(Mapping::private).transpose()?;
@@ -195,194 +189,28 @@ impl Data {
             // SAFETY: these advices change no byte of the memory.
             let _ = unsafe { madvise(memory.start(), memory.size.get(), advice) };
         }
-        let mut data = Self { memory };
-        data.write();
+        let mut data = Self(memory);
+        write(data.bytes());
         Ok(data)
     }
 
-    #[cfg(unix)]
     fn bytes(&mut self) -> &mut [u8] {
-        let Some(memory) = &self.memory else {
+        let Some(memory) = &self.0 else {
             return &mut [];
         };
-        // SAFETY: the mapping is so long, zeroed in the beginning, and this one's alone; it cannot
-        // be dropped while its bytes are borrowed.
+        // SAFETY: the memory is so long, zeroed in the beginning, and this one's alone; it cannot be
+        // dropped while its bytes are borrowed.
         unsafe { NonNull::slice_from_raw_parts(memory.start(), memory.size.get()).as_mut() }
-    }
-
-    #[cfg(not(unix))]
-    fn load(parent: Parent) -> anyhow::Result<Self> {
-        let memory = vec![0; parent.memory as usize];
-        let mut data = Self { memory };
-        data.write();
-        Ok(data)
-    }
-
-    #[cfg(not(unix))]
-    fn bytes(&mut self) -> &mut [u8] {
-        &mut self.memory
-    }
-
-    /// A byte to each page.
-    fn write(&mut self) {
-        write(self.bytes());
-    }
-
-    #[cfg(unix)]
-    fn read(&mut self) {
-        black_box(
-            self.bytes()
-                .iter()
-                .step_by(PAGE)
-                .map(|&byte| u64::from(byte))
-                .sum::<u64>(),
-        );
     }
 }
 
+/// A byte to each page.
 fn write(bytes: &mut [u8]) {
     for byte in bytes.iter_mut().step_by(PAGE) {
         // What nobody ever reads, the compiler would not write.
         *byte = black_box(1);
     }
     black_box(bytes);
-}
-
-/// Forks a child that writes to the first pages of its parent's data, twice.
-#[cfg(unix)]
-fn afterwards(data: &mut Data) -> anyhow::Result<Option<Afterwards>> {
-    /// Enough for a figure.
-    const ENOUGH: usize = 16 << 20;
-    let size = data.bytes().len().min(ENOUGH);
-    if size == 0 {
-        return Ok(None);
-    }
-    let faults = || anyhow::Ok(getrusage(UsageWho::RUSAGE_SELF)?.minor_page_faults());
-    let (mut figures, mut to) = io::pipe().context("cannot make a pipe")?;
-    let measure = || {
-        let bytes = &mut data.bytes()[..size];
-        let before = faults()?;
-        let start = Instant::now();
-        write(bytes);
-        let first = start.elapsed().as_secs_f64();
-        let faults = (faults()? - before) as f64;
-        let start = Instant::now();
-        write(bytes);
-        let second = start.elapsed().as_secs_f64();
-        let figures = [first, second, faults].map(f64::to_ne_bytes);
-        Ok(to.write_all(figures.as_flattened())?)
-    };
-    // SAFETY: every thread that this trial has started has been joined.
-    let child = unsafe { fork::child(measure) }?;
-    // With this one open, a child that dies would be waited for.
-    drop(to);
-    let mut bytes = [[0; 8]; 3];
-    figures
-        .read_exact(bytes.as_flattened_mut())
-        .context("the child died")?;
-    child.join()?;
-    let pages = (size / PAGE) as f64;
-    let [first, second, faults] = bytes.map(|bytes| f64::from_ne_bytes(bytes) / pages);
-    Ok(Some(Afterwards {
-        first,
-        second,
-        faults,
-    }))
-}
-
-#[cfg(not(unix))]
-fn afterwards(_: &mut Data) -> anyhow::Result<Option<Afterwards>> {
-    Ok(None)
-}
-
-/// How many workers use one data set.
-const WORKERS: usize = 8;
-
-/// Who loads the data set, and what each of the forked workers does with it.
-struct Using {
-    name: &'static str,
-    by_master: bool,
-    by_worker: fn(&mut Data, Parent) -> anyhow::Result<()>,
-}
-
-#[cfg(unix)]
-const USES: &[Using] = &[
-    Using {
-        name: "each loads its own",
-        by_master: false,
-        by_worker: |data, parent| {
-            *data = Data::load(parent)?;
-            Ok(())
-        },
-    },
-    Using {
-        name: "the master loads it before it forks, all read it",
-        by_master: true,
-        by_worker: |data, _| {
-            data.read();
-            Ok(())
-        },
-    },
-    Using {
-        name: "the master loads it before it forks, all write to it",
-        by_master: true,
-        by_worker: |data, _| {
-            data.write();
-            Ok(())
-        },
-    },
-];
-#[cfg(not(unix))]
-const USES: &[Using] = &[];
-
-/// What the master and its workers take of memory, all together, in bytes: what several share is
-/// counted once. `None` where the system does not tell.
-static TOGETHER: Role<(usize, u64), Option<f64>> = Role {
-    name: "memory-together",
-    play: |(using, memory)| together(&USES[using], memory),
-};
-
-#[cfg(unix)]
-fn together(using: &Using, memory: u64) -> anyhow::Result<Option<f64>> {
-    let of_size = |memory| Parent {
-        memory,
-        pages: Pages::Small,
-    };
-    let mut data = Data::load(of_size(if using.by_master { memory } else { 0 }))?;
-    // Nobody writes to these pipes: a pipe ends when all who hold its other end have closed it.
-    let (leave, give_leave) = io::pipe().context("cannot make a pipe")?;
-    let (mut all_there, is_there) = io::pipe().context("cannot make a pipe")?;
-    let (mut give_leave, mut is_there) = (Some(give_leave), Some(is_there));
-    let mut workers = Vec::new();
-    for _ in 0..WORKERS {
-        let work = || {
-            // This child's copy. Kept, it would hold everybody's sign back.
-            give_leave = None;
-            (using.by_worker)(&mut data, of_size(memory))?;
-            is_there = None;
-            (&leave).read_to_end(&mut Vec::new())?;
-            Ok(())
-        };
-        // SAFETY: this trial has started no thread.
-        workers.push(unsafe { fork::child(work) }?);
-    }
-    drop(is_there);
-    all_there.read_to_end(&mut Vec::new())?;
-    let all = workers
-        .iter()
-        .map(fork::Child::id)
-        .chain([std::process::id()]);
-    let all: Option<f64> = all
-        .map(|id| Some(memory::of(id)?.proportional as f64))
-        .sum();
-    drop(give_leave);
-    workers.into_iter().try_for_each(fork::Child::join)?;
-    Ok(all)
-}
-
-#[cfg(not(unix))]
-fn together(_: &Using, _: u64) -> anyhow::Result<Option<f64>> {
-    Ok(None)
 }
 
 /// A parent and what it measured in each round.
@@ -392,33 +220,15 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     let begin = Instant::now();
     let mut left_out = Vec::new();
     let parents = lab.those_that_fit(parents(lab.mode, &mut left_out), &mut left_out, try_out)?;
-    let uses = 0..USES.len();
-    let together_budget = lab.budget / 4;
-    let budget = lab.budget.saturating_sub(together_budget + begin.elapsed());
+    let afterwards_budget = lab.budget / 4;
+    let budget = lab
+        .budget
+        .saturating_sub(afterwards_budget + begin.elapsed());
     let cases = lab.alternate(budget, parents, |parent| trial::run(&COSTS, parent))?;
-    let data = lab.mode.pick(4, 16, 64) * MIB;
-    let together = lab.alternate(together_budget, uses, |&using| {
-        trial::run(&TOGETHER, &(using, data))
-    })?;
-
     let finding = judge(&cases);
     let mut tables = tables(&cases);
-    if !together.is_empty() {
-        let title = format!(
-            "{WORKERS} forked workers and their master, with one data set of {}:",
-            amount(data as f64, Unit::Bytes)
-        );
-        tables.push(Table::of(
-            &title,
-            &together,
-            &[
-                ("how they use it", &|it| USES[it.variant].name.into()),
-                ("memory of all", &|it| {
-                    it.figure_if_any(Unit::Bytes, |&all| all).into()
-                }),
-            ],
-        ));
-    }
+    #[cfg(unix)]
+    tables.push(afterwards::table(lab, afterwards_budget)?);
     Ok(Finding {
         tables,
         plots: vec![plot(&cases)],
@@ -492,8 +302,8 @@ fn fits(memory: u64, available: u64) -> Result<(), NoRoom> {
 /// in reserve for each huge one, in case it has to be cut up, and counts them. But it leaves them
 /// empty, and a fork has nothing to copy from them.
 fn tables(cases: &[Case]) -> Vec<Table> {
-    let after = |it: &Case, unit, of: fn(&Afterwards) -> f64| {
-        it.figure_if_any(unit, |costs| costs.afterwards.as_ref().map(of))
+    let after = |it: &Case, unit, of: fn(&FirstWrite) -> f64| {
+        it.figure_if_any(unit, |costs| costs.first_write.as_ref().map(of))
             .into()
     };
     let seconds = Unit::Seconds;
@@ -517,7 +327,7 @@ fn tables(cases: &[Case]) -> Vec<Table> {
             }),
         ],
     );
-    let with_memory = |it: &&Case| it.samples.iter().all(|costs| costs.afterwards.is_some());
+    let with_memory = |it: &&Case| it.samples.iter().all(|costs| costs.first_write.is_some());
     let with_memory: Vec<&Case> = cases.iter().filter(with_memory).collect();
     let afterwards = Table::of(
         "What the child then pays, for each 4 KiB of its parent's memory that it writes to:",
