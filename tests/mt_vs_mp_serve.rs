@@ -295,8 +295,11 @@ fn a_panic_ends_one_worker_and_another_takes_its_place() {
         let all_there = server.wait_for_status(|page| page.count("nobody") == 0);
         let before = all_there.attributes("data-thread");
         assert!(server.get("/panic").is_none());
-        let page =
-            server.wait_for_status(|page| page.count("nobody") == 0 && page.0.contains("panicked"));
+        // The old worker is seen for a moment after its panic was noted.
+        let page = server.wait_for_status(|page| {
+            let replaced = page.count("nobody") == 0 && page.attributes("data-thread") != before;
+            replaced && page.0.contains("panicked")
+        });
         let threads = page.attributes("data-thread");
         let missing = before.iter().filter(|id| !threads.contains(id)).count();
         assert_eq!((threads.len(), missing), (16, 1), "{model:?}");
