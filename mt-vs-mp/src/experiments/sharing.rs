@@ -59,6 +59,8 @@ enum Lost {
     /// Some, by a race, which need not go wrong every time.
     ByRace,
     Nothing,
+    /// By processes, which are forked.
+    #[cfg(unix)]
     Everything,
 }
 
@@ -241,6 +243,7 @@ fn judge(runs: &[Measured<usize, Run>]) -> Finding {
             Lost::ByRace if each_time(0) => Verdict::Unclear,
             Lost::ByRace => Verdict::Holds,
             Lost::Nothing => verdict::is(each_time(0)),
+            #[cfg(unix)]
             Lost::Everything => verdict::is(each_time(ALL)),
         }
     });

@@ -80,6 +80,14 @@ impl Machine {
         self.throttled = self.throttled.and_then(since);
     }
 
+    /// Such as "1 core" or "8 cores".
+    pub fn cores_in_words(&self) -> String {
+        match self.cores {
+            1 => "1 core".to_owned(),
+            cores => format!("{cores} cores"),
+        }
+    }
+
     /// What may bend the figures, in a few sentences.
     pub fn caveats(&self) -> Vec<String> {
         let mut caveats = Vec::new();
@@ -106,9 +114,9 @@ impl Machine {
             .filter(|&load| load > self.cores as f64 / 2.0)
         {
             caveats.push(format!(
-                "The machine was busy with something else when the run began (load {load:.1} on {} \
-                 cores): the intervals are wider for it.",
-                self.cores
+                "The machine was busy with something else when the run began (load {load:.1} on {}): \
+                 the intervals are wider for it.",
+                self.cores_in_words()
             ));
         }
         caveats

@@ -1,6 +1,7 @@
 //! What Linux says of a process's memory, in bytes. Elsewhere all of it is `None`.
 
 /// What a process takes of memory.
+#[cfg_attr(not(unix), expect(dead_code, reason = "only Linux tells"))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
     /// What is nobody else's, in pages, and the page tables that map what the process has.

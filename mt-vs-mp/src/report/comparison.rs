@@ -57,11 +57,11 @@ fn text(a: &Report, b: &Report) -> String {
 fn run(name: &str, report: &Report) -> String {
     let machine = &report.machine;
     prose(&format!(
-        "{name}: {}, a {} run of {} workers on {} cores of {}, kernel {}, {} build",
+        "{name}: {}, a {} run of {} workers on {} of {}, kernel {}, {} build",
         report.date,
         report.mode.name(),
         report.workers,
-        machine.cores,
+        machine.cores_in_words(),
         machine.processor,
         machine.kernel,
         machine.profile

@@ -69,7 +69,7 @@ fn head(report: &Report) -> Markup {
         }
         @for caveat in machine.caveats() { p.warning role="note" { (caveat) } }
         dl {
-            div { dt { "Machine" } dd { (machine.processor) ", " (machine.cores) " cores, " (memory) " of memory, " (available) " of it available" } }
+            div { dt { "Machine" } dd { (machine.processor) ", " (machine.cores_in_words()) ", " (memory) " of memory, " (available) " of it available" } }
             div { dt { "System" } dd { (machine.os) ", kernel " (machine.kernel) ", " (machine.architecture) } }
             div { dt { "Conditions" } dd { (conditions(machine)) } }
             div { dt { "Program" } dd { (machine.program) ", " (machine.profile) " build by " (machine.rustc) } }

@@ -16,9 +16,9 @@ const WIDTH: u16 = 100;
 pub fn machine(report: &Report) -> String {
     let machine = &report.machine;
     let mut text = prose(&format!(
-        "{} on {} cores of {}, {}, {}, kernel {} ({}); {} build by {}",
+        "{} on {} of {}, {}, {}, kernel {} ({}); {} build by {}",
         machine.program,
-        machine.cores,
+        machine.cores_in_words(),
         machine.processor,
         amount(machine.memory as f64, Unit::Bytes),
         machine.os,
