@@ -210,7 +210,7 @@ impl Server {
     }
 
     /// Waits for the end of the server, which must come by exit code 0 and leave nobody behind.
-    /// Returns what it complained of.
+    /// Returns the errors that it wrote.
     #[track_caller]
     fn wait(&mut self) -> Vec<String> {
         // Its children hold this open too.

@@ -520,7 +520,7 @@ fn workers_end_after_their_tasks_when_their_master_is_killed() {
         assert_eq!(
             String::from_utf8_lossy(&output.stderr),
             "",
-            "orphans do not complain"
+            "orphans report no error"
         );
     }
     // In the middle of many messages, at no particular moment.
@@ -541,7 +541,7 @@ fn workers_end_after_their_tasks_when_their_master_is_killed() {
         assert_eq!(
             String::from_utf8_lossy(&output.stderr),
             "",
-            "orphans do not complain"
+            "orphans report no error"
         );
     }
 }

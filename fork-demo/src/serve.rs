@@ -26,7 +26,7 @@ use std::{
 
 use anyhow::Context;
 
-use crate::output::{complain, say};
+use crate::output::{report_error, say};
 
 mod children;
 mod connection;
@@ -171,7 +171,7 @@ impl Server {
             // Most likely there is no descriptor left, and the client still stands in the queue:
             // without a pause, we would try again and again.
             Err(error) => {
-                complain(format_args!("cannot accept a connection: {error}"));
+                report_error(format_args!("cannot accept a connection: {error}"));
                 self.pause = Some(Instant::now() + PAUSE);
             }
         }
@@ -191,7 +191,7 @@ impl Server {
             connection::serve(&connection, buffer, slot, head_limit)
         });
         if let Err(error) = child {
-            complain(format_args!("cannot fork a child for a request: {error}"));
+            report_error(format_args!("cannot fork a child for a request: {error}"));
             connection::refuse(&connection, &mut self.buffer);
             self.log
                 .line(format_args!("- - {} -", Status::Unavailable.code()));

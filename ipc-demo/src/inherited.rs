@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 
-use crate::output::complain;
+use crate::output::report_error;
 
 /// Runs all that this program does.
 ///
@@ -44,7 +44,7 @@ fn report_the_librarys_panics() {
         Some(place) if place.file().contains("ipc-channel") => {
             let error = io::Error::last_os_error();
             if !LIBRARY_PANICKED.swap(true, Ordering::Relaxed) {
-                complain(format_args!(
+                report_error(format_args!(
                     "the system refused something to ipc-channel: {error}"
                 ));
             }

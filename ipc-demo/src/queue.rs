@@ -20,7 +20,7 @@ use clap::Args;
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 use serde::{Deserialize, Serialize};
 
-use crate::{child::Child, output::complain};
+use crate::{child::Child, output::report_error};
 
 mod deal;
 mod reader;
@@ -118,7 +118,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     let mut code = 0;
     for result in children.into_iter().map(Child::join).chain([dealt]) {
         if let Err(error) = result {
-            complain(format_args!("{error:#}"));
+            report_error(format_args!("{error:#}"));
             code = 1;
         }
     }

@@ -21,7 +21,7 @@ use os_pipe::PipeWriter;
 
 use crate::{
     child::Child,
-    output::{complain, say},
+    output::{report_error, say},
 };
 
 mod block;
@@ -62,7 +62,7 @@ pub fn run() -> anyhow::Result<u8> {
         // The pipe is the child's lifeline too. Now the child must not wait for more.
         drop((transfer, filled_sender));
         if let Err(error) = child.join() {
-            complain(format_args!("{error:#}"));
+            report_error(format_args!("{error:#}"));
         }
         return compared.map(|_| 1);
     };

@@ -16,7 +16,7 @@ use crate::{
         interrupt::{self, Interrupted},
         machine::Machine,
     },
-    output::complain,
+    output::report_error,
     report::{self, Entry, Published, Report, file::Target, html, terminal},
 };
 
@@ -59,7 +59,7 @@ pub fn run(experiments: &[&Experiment], options: &Options) -> anyhow::Result<u8>
     }
     match result {
         Err(error) if error.is::<Interrupted>() => {
-            complain(format_args!(
+            report_error(format_args!(
                 "interrupted: the run is incomplete, {} of {} experiments were done",
                 report.experiments.len(),
                 experiments.len()

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     backend::Backend,
-    output::{complain, say},
+    output::{report_error, say},
     pool::AsyncResult,
     task::{Attempt, Task},
     timeline::{self, Bar},
@@ -72,11 +72,11 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     Ok(if failed == 0 { 0 } else { 1 })
 }
 
-/// Gets every output there is, complains of every other task, and counts those.
+/// Gets every output there is, reports the error of every other task, and counts those.
 pub fn get_all<T: Task>(results: Vec<AsyncResult<T>>) -> (Vec<T::Output>, usize) {
     let all = results.len();
-    let complain = |error| complain(format_args!("{error:#}"));
-    let get = |result: AsyncResult<T>| result.get().map_err(complain).ok();
+    let report = |error| report_error(format_args!("{error:#}"));
+    let get = |result: AsyncResult<T>| result.get().map_err(report).ok();
     let outputs: Vec<_> = results.into_iter().filter_map(get).collect();
     let failed = all - outputs.len();
     (outputs, failed)

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     backend::Backend,
-    output::{complain, say},
+    output::{report_error, say},
     pool::{Pool, default_chunk_size},
     task::{Attempt, Task},
 };
@@ -60,7 +60,7 @@ const MAX_BYTES: u64 = 512 << 20;
 pub fn run(options: &Options) -> anyhow::Result<u8> {
     let (tasks, bytes) = (options.tasks, options.bytes);
     if u64::from(tasks) * u64::from(bytes) > MAX_BYTES {
-        complain(format_args!(
+        report_error(format_args!(
             "{tasks} arguments of {bytes} bytes are too many: {} MiB are allowed",
             MAX_BYTES >> 20
         ));

@@ -1,8 +1,8 @@
-//! How a line of this demo gets out. (Each demo has this file, so that each stands alone.)
+//! How this demo prints a line. (Each demo has a copy of this file, so that each stands alone.)
 //!
-//! `println!` panics when the reader of a pipe has left (`| head -1`) or the disk is full. `say!`
-//! returns the error instead, and [`exit_code`] makes a quiet end of the first and a clear message
-//! of the second.
+//! `println!` panics when the reader of a pipe has left (`| head -1`) or when the disk is full.
+//! `say!` returns the error instead. [`exit_code`] then decides: when the reader has left, the
+//! program ends quietly; any other error is printed.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// Nobody reads our output any more: a reason to stop, but none to complain.
+/// Nobody reads our output any more. The program should stop, but this is no error to report.
 #[derive(Debug)]
 struct ReaderLeft;
 
@@ -36,13 +36,13 @@ pub fn write_line(line: fmt::Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// The exit code that a program's result deserves: its own, or 1 with the error on stderr.
+/// Turns the result of `run` into the exit code. An error is printed on stderr, and the code is 1.
 pub fn exit_code(result: anyhow::Result<u8>) -> u8 {
     match result {
         Ok(code) => code,
         Err(error) if error.is::<ReaderLeft>() => 0,
         Err(error) => {
-            complain(format_args!("{error:#}"));
+            report_error(format_args!("{error:#}"));
             1
         }
     }
@@ -50,8 +50,8 @@ pub fn exit_code(result: anyhow::Result<u8>) -> u8 {
 
 /// Prints one line on stderr, under the demo's name. (`eprintln!` would panic when stderr is closed
 /// or full.)
-pub fn complain(message: fmt::Arguments) {
-    // In a single write: or else the lines of two processes could mix.
+pub fn report_error(message: fmt::Arguments) {
+    // In one single write: in two, the lines of two processes could mix.
     let line = format!("{}: {message}\n", env!("CARGO_PKG_NAME"));
     let _ = io::stderr().write_all(line.as_bytes());
 }

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     apply_async::seconds,
     connection,
-    output::{complain, say},
+    output::{report_error, say},
     task::{Attempt, Task},
     timeline::{self, Bar},
     worker::{self, Reply},
@@ -324,13 +324,13 @@ impl Link {
             failures = if done_something { 1 } else { failures + 1 };
             let via = &self.via;
             if failures == MAX_FAILURES {
-                complain(format_args!(
+                report_error(format_args!(
                     "via {via:?}: {error:#}; given up after {failures} failures"
                 ));
                 return;
             }
             pause = Duration::from_millis(100 << (2 * failures));
-            complain(format_args!(
+            report_error(format_args!(
                 "via {via:?}: {error:#}; once more in {pause:?}"
             ));
         }

@@ -20,7 +20,7 @@ use anyhow::Context;
 
 use crate::{
     ending,
-    output::{complain, say},
+    output::{report_error, say},
 };
 
 const NOT_FOUND: u8 = 127;
@@ -92,7 +92,7 @@ fn why_not(program: &OsStr, error: io::Error) -> anyhow::Result<u8> {
     let is_path = bytes.copied().map(char::from).any(std::path::is_separator);
     let is_there = is_path && path.exists();
     if program.is_empty() || (error.kind() == ErrorKind::NotFound && !is_there) {
-        complain(format_args!(
+        report_error(format_args!(
             "program {program:?} not found: install it, or try another: \
              cargo run -p subprocess-demo -- call cargo --version"
         ));
@@ -114,6 +114,6 @@ fn why_not(program: &OsStr, error: io::Error) -> anyhow::Result<u8> {
         }
         _ => return Err(error).with_context(|| format!("cannot start {program:?}")),
     };
-    complain(format_args!("program {program:?} cannot be run: {reason}"));
+    report_error(format_args!("program {program:?} cannot be run: {reason}"));
     Ok(CANNOT_RUN)
 }

@@ -13,7 +13,7 @@ use std::{
 
 use nix::{errno::Errno, libc::PIPE_BUF, unistd};
 
-use crate::output::complain;
+use crate::output::report_error;
 
 /// How many bytes are kept.
 const LIMIT: usize = 256 * 1024;
@@ -71,7 +71,7 @@ impl Log {
             Err(error) => {
                 self.reader_left = error == Errno::EPIPE;
                 if !self.reader_left {
-                    complain(format_args!(
+                    report_error(format_args!(
                         "cannot write to the log: {}",
                         io::Error::from(error)
                     ));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Model, http::Status, status, worker::Worker};
-use crate::output::complain;
+use crate::output::report_error;
 
 /// The longest time that `/slow` and `/compute` take, in milliseconds.
 const SLOWEST: u64 = 60_000;
@@ -108,8 +108,8 @@ fn announce_end(worker: &Worker, what: &str) {
     let thread = worker.slot.thread.load(Relaxed);
     let process = process::id();
     match worker.site.board.threads() {
-        1 => complain(format_args!("process {process} {what}")),
-        threads => complain(format_args!(
+        1 => report_error(format_args!("process {process} {what}")),
+        threads => report_error(format_args!(
             "thread {thread} of process {process} {what}: all its {threads} threads end"
         )),
     }

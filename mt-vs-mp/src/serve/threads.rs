@@ -26,7 +26,7 @@ use super::{
     waiting::{self, End, Ender},
     worker::Worker,
 };
-use crate::output::complain;
+use crate::output::report_error;
 
 pub fn serve(site: &'static Site, announce: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<u8> {
     let signals = Signals::new()?;
@@ -127,13 +127,13 @@ fn start(
         let work = || Worker::new(site, place, thread, &end).map(Worker::work);
         match panic::catch_unwind(AssertUnwindSafe(work)) {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => complain(format_args!("{error:#}")),
+            Ok(Err(error)) => report_error(format_args!("{error:#}")),
             Err(_) => {
                 site.board
                     .note_death((process::id(), place), Some(thread), How::Panic);
                 match start(site, (place, thread), end, crew.clone()) {
                     Ok(()) => return,
-                    Err(error) => complain(format_args!("cannot replace a thread: {error:#}")),
+                    Err(error) => report_error(format_args!("cannot replace a thread: {error:#}")),
                 }
             }
         }
