@@ -863,3 +863,51 @@ fn a_signal_that_the_starter_ignores_stays_ignored() {
     assert_eq!(ignored(&[SIGHUP]), [true, false, false]);
     assert_eq!(ignored(&[SIGHUP, SIGINT]), [true, true, false]);
 }
+
+/// Of sixteen requests under way one crashes, and takes with it the others of its process.
+#[cfg(target_os = "linux")]
+#[test]
+fn servers_of_all_models_are_measured_and_crashed() {
+    let experiment = experiment("servers");
+    let radius: Vec<_> = rows(experiment, 0)
+        .iter()
+        .map(|row| {
+            assert!(median(&row[4]) > 4096.0, "no memory: {row}");
+            let again = row[3].get("figure").is_some();
+            (text(&row[0]), text(&row[2]), again)
+        })
+        .collect();
+    assert_eq!(
+        radius,
+        [
+            ("prefork", "0 of 15", true),
+            ("threads", "15 of 15", false),
+            ("hybrid", "3 of 15", true)
+        ]
+    );
+    let reason = experiment["reason"].as_str().expect("it is a text");
+    assert!(
+        reason.starts_with("processes are more stable: holds"),
+        "{reason}"
+    );
+
+    // As many clients as workers and four times as many, on kept and on new connections.
+    let ways: Vec<_> = rows(experiment, 1)
+        .iter()
+        .map(|row| {
+            assert!(median(&row[3]) > 0.0, "nothing was answered: {row}");
+            [0, 1, 2].map(|cell| text(&row[cell]))
+        })
+        .collect();
+    let models = ["prefork", "threads", "hybrid"];
+    let expected = [["20", "16"], ["20", "64"], ["1", "16"], ["1", "64"]];
+    let expected = expected.map(|[kept, clients]| models.map(|model| [kept, clients, model]));
+    assert_eq!(ways, expected.concat());
+
+    // Two rates in a quick run.
+    assert_eq!(rows(experiment, 2).len(), 2 * models.len());
+    for row in rows(experiment, 2) {
+        let [half, most, worst] = [2, 3, 4].map(|cell| median(&row[cell]));
+        assert!(half <= most && most <= worst, "{row}");
+    }
+}

@@ -18,6 +18,8 @@ mod master;
 mod memory;
 #[cfg(unix)]
 mod scale;
+#[cfg(unix)]
+mod servers;
 mod sharing;
 mod switch;
 mod throughput;
@@ -26,7 +28,7 @@ mod transfer;
 mod without_fork;
 
 #[cfg(not(unix))]
-use without_fork::{limits, master, scale};
+use without_fork::{limits, master, scale, servers};
 
 /// One claim of the notes, and how it is tried.
 pub struct Experiment {
@@ -55,6 +57,7 @@ pub const ALL: &[Experiment] = &[
     transfer::EXPERIMENT,
     scale::EXPERIMENT,
     limits::EXPERIMENT,
+    servers::EXPERIMENT,
 ];
 
 /// The roles of all experiments.
@@ -93,6 +96,7 @@ mod tests {
             without::limits::EXPERIMENT,
             without::master::EXPERIMENT,
             without::scale::EXPERIMENT,
+            without::servers::EXPERIMENT,
         ] {
             let one = ALL.iter().find(|one| one.name == other.name);
             assert_eq!(one.map(|one| one.claim), Some(other.claim));

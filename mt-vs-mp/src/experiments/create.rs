@@ -29,7 +29,7 @@ use crate::{
 pub const EXPERIMENT: Experiment = Experiment {
     name: "create",
     claim: "Creating a process is expensive, but with fork it will do.",
-    share: 8,
+    share: 7,
     run,
     roles: &[&CREATE, &NOTHING],
     published: &[

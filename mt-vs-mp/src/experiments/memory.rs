@@ -45,7 +45,7 @@ mod afterwards;
 pub const EXPERIMENT: Experiment = Experiment {
     name: "memory",
     claim: "With fork a process is cheap to create, however much memory its parent has.",
-    share: 12,
+    share: 10,
     run,
     roles: &[
         &COSTS,

@@ -53,7 +53,7 @@ use crate::{
 pub const EXPERIMENT: Experiment = Experiment {
     name: "scale",
     claim: "With thousands of processes the operating system can't cope.",
-    share: 20,
+    share: 17,
     run,
     roles: &[&SCALE],
     published: &[

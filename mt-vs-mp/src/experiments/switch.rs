@@ -39,7 +39,7 @@ use crate::{
 pub const EXPERIMENT: Experiment = Experiment {
     name: "switch",
     claim: "To hand over to another process costs far more than to hand over to another thread.",
-    share: 7,
+    share: 6,
     run,
     roles: &[&RALLY, &PARTNER],
     published: &[

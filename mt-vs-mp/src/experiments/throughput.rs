@@ -42,7 +42,7 @@ use crate::{
 pub const EXPERIMENT: Experiment = Experiment {
     name: "throughput",
     claim: "Threads are usually a bit faster than processes, but not by much.",
-    share: 32,
+    share: 27,
     run,
     roles: &[&WORK, &WORKER],
     published: &[

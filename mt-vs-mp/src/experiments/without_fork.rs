@@ -38,3 +38,10 @@ pub mod scale {
         "With thousands of processes the operating system can't cope.",
     );
 }
+
+pub mod servers {
+    pub const EXPERIMENT: super::Experiment = super::needs_fork(
+        "servers",
+        "A server of processes is more stable, one of threads is faster, and a mix has both.",
+    );
+}

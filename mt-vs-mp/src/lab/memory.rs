@@ -38,6 +38,20 @@ pub fn of(process: u32) -> Option<Memory> {
     })
 }
 
+/// The proportional part of a process and of its children together.
+#[cfg(target_os = "linux")]
+pub fn of_family(process: u32) -> Option<u64> {
+    let main = procfs::process::Process::new(process as i32).ok()?;
+    let children = main.task_main_thread().ok()?.children().ok()?;
+    let all = children.into_iter().chain([process]);
+    all.map(|process| Some(of(process)?.proportional)).sum()
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+pub fn of_family(_: u32) -> Option<u64> {
+    None
+}
+
 #[cfg(not(target_os = "linux"))]
 pub fn of(_: u32) -> Option<Memory> {
     None

@@ -1,0 +1,77 @@
+//! A server to be measured: this same program, started as `serve` in processes of its own.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::lab::memory;
+
+pub struct Server {
+    child: Child,
+    /// Kept open: who writes to a pipe without a reader may end.
+    _stdout: BufReader<ChildStdout>,
+    pub port: u16,
+}
+
+impl Server {
+    /// Returns when it listens. `stderr` is where its last words go.
+    pub fn start(options: &[&str], stderr: Stdio) -> anyhow::Result<Self> {
+        let mut command = Command::new(env::current_exe().context("cannot find this program")?);
+        command
+            .args(["serve", "--port", "0"])
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr);
+        // SAFETY: what runs between fork and exec is one system call, and allocates nothing.
+        #[cfg(target_os = "linux")]
+        unsafe {
+            command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?));
+        }
+        let mut child = command.spawn().context("cannot start a server")?;
+        let stdout = child.stdout.take().context("its output is a pipe")?;
+        let mut server = Self {
+            child,
+            _stdout: BufReader::new(stdout),
+            port: 0,
+        };
+        // Its address ends its first line.
+        let mut line = String::new();
+        server._stdout.read_line(&mut line)?;
+        let port = line.trim_end().trim_end_matches('/').rsplit(':').next();
+        let port = port.and_then(|port| port.parse().ok());
+        server.port = port.with_context(|| format!("a server began with {line:?}"))?;
+        Ok(server)
+    }
+
+    /// What all its processes take together, in bytes.
+    pub fn memory(&self) -> Option<f64> {
+        Some(memory::of_family(self.child.id())? as f64)
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub fn end(mut self) -> anyhow::Result<()> {
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM)
+            .context("cannot end a server")?;
+        let status = self.child.wait().context("cannot wait for a server")?;
+        ensure!(status.success(), "a server failed: {status}");
+        Ok(())
+    }
+}
+
+/// Its workers end with it.
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
