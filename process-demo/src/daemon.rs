@@ -2,10 +2,10 @@
 //!
 //! Mirrors Python's `Process(..., daemon=True)`. Run it with `cargo run -p process-demo -- daemon`.
 //!
-//! What to notice: whether a parent joins its child at its own end or terminates it, it can do so
-//! only if it gets there. A parent that is killed does nothing more, in Python too. What still works
-//! then is what the system does: it closes the parent's end of a pipe, and a child that reads the
-//! other end can finish its work and end. A detached child is no concern of its parent's.
+//! What to notice: a parent that returns joins its child, or terminates it if it is a daemon. A
+//! parent that is killed can do neither, in Python too. But then the system closes the parent's end
+//! of a pipe. A child that reads the other end finds the end of file: it can finish its work and
+//! end. A parent does not wait for a detached child.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -20,8 +20,8 @@ use crate::{output::say, process::Process, target};
 const KINDS: [&str; 3] = ["ordinary", "daemon", "detached"];
 
 pub fn run() -> anyhow::Result<u8> {
-    // An orphan's new parent is its nearest ancestor that asked for it, or else the system's first
-    // process. So we can wait for all, and leave nobody behind. (On Linux only.)
+    // When its parent has died, a child gets a new parent: the nearest ancestor that has asked to
+    // be one, as we do here, or else the system's first process. So we can reap all. (Linux only.)
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true).context("cannot adopt orphans")?;
     let mut table = Table::new();
@@ -41,7 +41,7 @@ pub fn run() -> anyhow::Result<u8> {
         table.add_row([kind.to_owned(), returned, killed]);
     }
     say!("{table}")?;
-    say!("A daemon is terminated by a parent that returns: that one finishes nothing.")?;
+    say!("A parent that returns terminates its daemon: the daemon does not finish its work.")?;
     Ok(0)
 }
 
@@ -58,7 +58,7 @@ fn lines_after(
     let child = ready.strip_prefix(READY);
     let child = child.with_context(|| format!("the child is not ready, but wrote {ready:?}"))?;
     end(parent)?;
-    // They end when parent and child have: both have the pipe.
+    // The lines end when both have ended: parent and child both hold the pipe's writing end.
     let lines: Vec<_> = lines.collect::<io::Result<_>>()?;
     reap_orphan(child)?;
     Ok(if lines.is_empty() {

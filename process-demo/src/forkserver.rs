@@ -1,10 +1,10 @@
 //! The start method "forkserver": a small helper process forks on request.
 //!
-//! To fork a process with threads is dangerous, and to fork one with much memory is slow. So the
-//! helper is started early, by spawn, has one thread and next to no memory, and stays like that: it
-//! only forks, and waits for what it forked. Parent and helper talk over a socket, which is the
-//! helper's stdin. When that ends, because the parent is done with the helper or dead, the helper
-//! ends too.
+//! To fork a process with threads is dangerous, and to fork one with much memory is slow. So a
+//! helper is started early, by spawn. It has one thread and little memory, and it stays like that:
+//! all it does is to fork children and to wait for them. Parent and helper talk over a socket, which
+//! is the helper's stdin. When the parent drops the helper, or dies, the helper finds the end of
+//! file there, and ends too.
 
 use std::{
     fs::File,
@@ -67,7 +67,7 @@ impl ForkServer {
 
     fn ask(&mut self, request: &[&str]) -> anyhow::Result<i64> {
         send(self.socket.get_ref(), request).context("cannot reach the fork server")?;
-        let answer = receive(&mut self.socket).context("cannot hear the fork server")?;
+        let answer = receive(&mut self.socket).context("cannot read the fork server's answer")?;
         let answer = answer.context("the fork server is gone")?;
         // A number, or what went wrong.
         let answer = answer.join(" ");
@@ -89,7 +89,7 @@ pub fn serve(_: &[String]) -> anyhow::Result<u8> {
     socket
         .peer_addr()
         .context("a fork server is started by a parent only")?;
-    // Or else a child that reads its stdin would take our requests away.
+    // Otherwise a child that reads its stdin would read the requests that are for us.
     dup2_stdin(File::open("/dev/null")?)?;
     let mut socket = BufReader::new(socket);
     while let Some(request) = receive(&mut socket)? {
@@ -101,7 +101,7 @@ pub fn serve(_: &[String]) -> anyhow::Result<u8> {
             break;
         }
     }
-    // Nobody asks any more how the others ended. But they are our children: we outlive them.
+    // No more requests can come. But children may still run, and only we can reap them.
     fork::wait_for_all();
     Ok(0)
 }
@@ -112,7 +112,7 @@ fn answer(request: &[String], socket: &UnixStream) -> anyhow::Result<i64> {
         ("fork", [target, args @ ..]) => {
             let target = target::find(target)?;
             let body = || {
-                // As long as a child has it too, our parent would not notice our death.
+                // While a child has the socket open, our parent would not notice that we died.
                 let _ = close(socket.as_raw_fd());
                 target(args)
             };

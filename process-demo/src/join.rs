@@ -1,11 +1,11 @@
-//! What `join` is worth: the same parent without it, with it, and with a timeout.
+//! What `join` does: the same parent without it, with it, and with a timeout.
 //!
 //! Mirrors Python's `p.join()`, `p.join(timeout)`, `p.is_alive()` and `p.exitcode`. Run it with
 //! `cargo run -p process-demo -- join`.
 //!
 //! What to notice: without a join, nothing decides which process writes first: run it again, and
-//! the counts differ. A join with a timeout ends as soon as the child does; when the time is up
-//! first, only the waiting ends: the child goes on.
+//! the counts differ. A join with a timeout returns as soon as the child has ended. When the time
+//! is up first, it returns too, but the child goes on.
 
 use std::{
     collections::BTreeMap,
@@ -52,7 +52,7 @@ fn with_join() -> anyhow::Result<()> {
     say!("Parent process goes on.")
 }
 
-/// What the order of several children is when only their starts have one.
+/// In which order three children run when they are started in the order A, B, C.
 fn count_the_orders() -> anyhow::Result<()> {
     let mut orders = BTreeMap::new();
     for _ in 0..ROUNDS {

@@ -6,9 +6,9 @@
 //!
 //! ```text
 //! cargo run -p process-demo                       the notes' own program: start.rs
-//! cargo run -p process-demo -- join               what join is worth: join.rs
+//! cargo run -p process-demo -- join               what join does: join.rs
 //! cargo run -p process-demo -- status             how a child can end: status.rs
-//! cargo run -p process-demo -- signals            what a child can do about one: signals.rs
+//! cargo run -p process-demo -- signals            what a child can do about a signal: signals.rs
 //! cargo run -p process-demo -- daemon             who ends with the parent: daemon.rs
 //! cargo run -p process-demo --release -- methods  fork, forkserver, spawn: methods.rs
 //! ```
@@ -97,8 +97,8 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<u8> {
     #[cfg(unix)]
     inherited::reset_signals()?;
-    // In a child this runs the target, and nothing else. Python's spawn needs `if __name__ ==
-    // "__main__":` for the same reason: otherwise a child would start children of its own.
+    // A child runs its target and returns here: what follows is for the parent only. In Python
+    // `if __name__ == "__main__":` does this. Without it, each child would start children of its own.
     if let Some(result) = target::run_target() {
         return result;
     }

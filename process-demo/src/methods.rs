@@ -4,10 +4,10 @@
 //! Mirrors Python's `multiprocessing.get_context("fork")`, `("forkserver")` and `("spawn")`. Run it
 //! with `cargo run -p process-demo --release -- methods`.
 //!
-//! What to notice: the function cannot tell how it was started. But fork copies its parent: the more
-//! memory that has, the longer it takes; and a lock that another thread holds is copied as locked,
-//! without the thread that would unlock it. The fork server is a small process without threads,
-//! which is what fork is good for. A spawned program begins with nothing of its parent's.
+//! What to notice: the function cannot tell how it was started. But fork copies the parent: the more
+//! memory the parent has, the longer it takes. And a lock that another thread holds is copied as
+//! locked, without the thread that would unlock it. The fork server is a small process with one
+//! thread: to fork that is quick and safe. A spawned program has nothing of its parent's memory.
 
 use std::{
     process::Stdio,

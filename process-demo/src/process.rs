@@ -3,9 +3,9 @@
 //! The child is this same program, started again ([`target`]): what Python calls the start method
 //! "spawn". It works on every system.
 //!
-//! The child's stdin is a pipe into which its parent never writes. The child reads its end when the
-//! parent drops the [`Process`], and when the parent ends in any way: so it learns that nobody needs
-//! it any more.
+//! The child's stdin is a pipe into which its parent never writes. The child finds the end of file
+//! there when the parent drops the [`Process`], and also when the parent ends in any way. So the
+//! child learns that it is not needed any more.
 
 use std::{
     io::PipeWriter,
@@ -75,8 +75,8 @@ impl Process {
         let mut command = target::command(&self.target, &self.args)?;
         command.stdin(Stdio::piped());
         if let Some(pipe) = self.stderr.take() {
-            // It is closed here when `command` is dropped: as long as any process has it open, its
-            // reader finds no end of file.
+            // When `command` is dropped, our copy is closed. The reader finds the end of file only
+            // when no process has the writing end open.
             command.stderr(pipe);
         }
         let child = SharedChild::spawn(&mut command)

@@ -3,9 +3,9 @@
 //! Mirrors Python's `signal.signal`, `os.kill` and `signal.pthread_sigmask`. Run it with
 //! `cargo run -p process-demo -- signals`. (On Unix only.)
 //!
-//! What to notice: SIGTERM asks, SIGKILL does not. A signal is a flag and no message: the same one
-//! sent ten times before it is handled is handled once. And a system call that waits when a signal
-//! is handled may fail by EINTR, though nothing is wrong: it is then to be called again.
+//! What to notice: SIGTERM asks, SIGKILL does not. A signal is a flag and not a message: sent ten
+//! times before it is handled, it is handled once. A system call that waits while a signal is
+//! handled may fail by EINTR. Nothing is wrong then: the program calls it again.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -98,7 +98,7 @@ fn interrupted_read(how: &str) -> anyhow::Result<String> {
     const SIGNALS: u32 = 20;
     let (child, mut stderr) = start("read_stdin", how)?;
     let mut sent = 0;
-    // One signal could be too early: handled before the child reads.
+    // More than one signal: the first could be handled before the child reads.
     while child.join_timeout(Duration::from_millis(5))?.is_none() {
         if how == "restart" && sent == SIGNALS {
             child.kill()?;
@@ -205,8 +205,9 @@ pub fn count_sigusr1(_: &[String]) -> anyhow::Result<u8> {
     handle(Signal::SIGTERM, SigHandler::Handler(note), SaFlags::empty())?;
     say_ready()?;
     wait_for_a_signal(SigSet::from(Signal::SIGUSR1))?;
+    // SIGTERM has come, and its handler has counted 1. From here on only SIGUSR1 counts.
     HANDLED.store(0, Ordering::Relaxed);
-    // Its handler runs before this call returns.
+    // The handler of SIGUSR1 runs before this call returns.
     SigSet::from(Signal::SIGUSR1).thread_unblock()?;
     Ok(HANDLED.load(Ordering::Relaxed))
 }

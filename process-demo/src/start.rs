@@ -3,8 +3,8 @@
 //! Mirrors Python's `p = Process(target=run_child, args=("test",))`, `p.start()`, `p.join()`. Run
 //! it with `cargo run -p process-demo`.
 //!
-//! What to notice: the child's line always comes third. `start` only begins the child; it is `join`
-//! that holds the parent's last line back until the child has ended.
+//! What to notice: the child's line always comes third. `start` returns while the child still
+//! runs. `join` waits until the child has ended, so the parent's last line comes after it.
 
 use std::process;
 
@@ -15,7 +15,7 @@ use crate::{output::say, process::Process};
 pub fn run() -> anyhow::Result<u8> {
     say!("Parent process {}.", process::id())?;
     let mut child = Process::new("run_child", ["test"]);
-    // Before `start`: after it, the child's line could come first.
+    // This line stands before `start`. If it stood after it, the child's line could come first.
     say!("Child process will start.")?;
     child.start()?;
     let status = child.join()?;

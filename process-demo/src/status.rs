@@ -3,9 +3,9 @@
 //! Mirrors Python's `p.exitcode`, `p.terminate()` and `p.kill()`. Run it with
 //! `cargo run -p process-demo -- status`.
 //!
-//! What to notice: there are two kinds of ends. A child that exits has an exit code. A child that is
-//! ended by a signal has the number of that signal, whoever sent it: an abort is a signal that the
-//! child sends to itself. (On Windows there are only exit codes.)
+//! What to notice: a child can end in two ways. A child that exits has an exit code. A child that a
+//! signal ends has the number of that signal. It does not matter who sent it: an abort is a signal
+//! that the child sends to itself. (On Windows there are only exit codes.)
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -64,8 +64,8 @@ fn observe(target: &str, act: Option<Act>) -> anyhow::Result<(Process, String)> 
     let mut child = Process::new(target, [""; 0]).stderr(writer);
     child.start()?;
     if let Some(act) = act {
-        // Only when the child runs our code: a signal sent earlier would end it too, but before it
-        // did anything.
+        // Wait until the child's function runs. A signal sent earlier would end the child, too, but
+        // before it has done anything.
         let mut ready = String::new();
         stderr.read_line(&mut ready)?;
         ensure!(
@@ -74,7 +74,8 @@ fn observe(target: &str, act: Option<Act>) -> anyhow::Result<(Process, String)> 
         );
         act(&child)?;
     }
-    // Before the join: a child that writes more than a pipe holds can end only if somebody reads.
+    // We read before the join. In the other order, a child that writes more than a pipe holds would
+    // wait for us to read, and we would wait for it to end.
     let mut written = String::new();
     stderr.read_to_string(&mut written)?;
     child.join()?;
