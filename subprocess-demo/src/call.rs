@@ -6,8 +6,8 @@
 //!
 //! What to notice: the child writes to our stdout itself; we never see its output. Its exit code
 //! becomes ours, as in a shell: 127 for a program that does not exist, 126 for one that may not be
-//! run, 128 + N for one killed by signal N. And Ctrl-C is for the child to decide: run `call
-//! python3`, press Ctrl-C, and Python goes on, and so do we.
+//! run, 128 + N for one killed by signal N. Ctrl-C does not end us; the child decides what
+//! it does then. Run `call python3` and press Ctrl-C: Python goes on, so we go on waiting for it.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -37,9 +37,9 @@ pub fn run(command: &[OsString]) -> anyhow::Result<u8> {
     // Quoted where a shell needs quotes, so that the line can be pasted into one.
     let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
     say!("$ {}", shell_words::join(&words))?;
-    // The child writes to the same stdout, but does not know our buffer: what is still in there
-    // would come after the child's output. Today Rust keeps no whole line back, not even for a
-    // pipe. Python and C do, and Rust does not promise it.
+    // The child writes to the same stdout. A line that is still in our buffer would come after the
+    // child's output. Rust's buffer keeps no whole line today, but does not promise it; those of
+    // Python and C keep lines when stdout is a pipe.
     io::stdout().flush().context("cannot write to stdout")?;
     #[cfg(unix)]
     leave_ctrl_c_to_the_child().context("cannot handle Ctrl-C")?;
@@ -57,7 +57,7 @@ pub fn run(command: &[OsString]) -> anyhow::Result<u8> {
     Ok(ending::shell_code(status))
 }
 
-/// Makes Ctrl-C and Ctrl-\\ end the child, or not, as the child decides.
+/// Sets handlers for Ctrl-C and Ctrl-\\ that do nothing: the child decides what these do.
 ///
 /// A terminal sends their signals, SIGINT and SIGQUIT, to the parent as well. If the parent died of
 /// one, the exit code would be lost; and a child that handles the signal would go on, and read from
@@ -67,8 +67,9 @@ fn leave_ctrl_c_to_the_child() -> nix::Result<()> {
     use nix::sys::signal::{SigHandler, Signal, signal};
     extern "C" fn do_nothing(_: nix::libc::c_int) {}
 
-    // A handler and not SIG_IGN: the child's exec takes handlers away, but what is ignored stays
-    // ignored, and then no Ctrl-C would end the child.
+    // When a child becomes another program (exec), the system resets a signal that has a handler to
+    // its default action: Ctrl-C ends the child. A signal that we ignored (SIG_IGN) would stay
+    // ignored there, and Ctrl-C could not end the child.
     for ctrl in [Signal::SIGINT, Signal::SIGQUIT] {
         // SAFETY: a handler that does nothing is safe at any moment.
         let before = unsafe { signal(ctrl, SigHandler::Handler(do_nothing)) }?;

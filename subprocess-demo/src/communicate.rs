@@ -6,8 +6,8 @@
 //! What to notice: there are three pipes, and each may be full or empty at any time. A parent that
 //! writes everything before it reads hangs: the child's answers fill their pipe, and then the child
 //! stops reading. So each pipe has a thread of its own here; at the end, one thread does the same
-//! with `poll` (see [`crate::one_thread`]). And a child need not read all: the second one closes
-//! its stdin, the third one is killed, and what they had written by then is not lost.
+//! with `poll` (see [`crate::one_thread`]). Not every child reads all: the second one closes its
+//! stdin, the third one is killed. What they had written by then is not lost.
 
 use std::{
     collections::TryReserveError,
@@ -125,8 +125,8 @@ fn communicate(mut child: Child, input: &[u8]) -> anyhow::Result<Exchange> {
         io::Result::Ok((sent, stdout, stderr))
     });
 
-    // After the reading, since a child that is waited for first may be stuck in a pipe that nobody
-    // reads. But also if the reading failed: or else the child would be left behind.
+    // We wait after the reading: a child whose pipe is full does not end before somebody reads. And
+    // we wait even if the reading failed, so that no child is left behind.
     let status = child.wait().context("cannot wait for the child")?;
     let ((sent, send_error), stdout, stderr) = collected.context("cannot start a thread")?;
     Ok(Exchange {
@@ -167,7 +167,7 @@ fn report(exchange: &Exchange, text: &[u8]) -> anyhow::Result<()> {
     let (sent, all) = (exchange.sent, text.len());
     match &exchange.send_error {
         None => say!("  stdin took all {all} bytes")?,
-        // Some of them are still in the pipe, and are lost with it.
+        // The child has not read all of these: some were still in the pipe, and are lost.
         Some(error) => say!("  stdin took {sent} of {all} bytes, then: {error}")?,
     }
     let as_sent = |sent: &u8, answered: &u8| answered == sent;

@@ -1,12 +1,13 @@
-//! The classic hang: wait for the child first, read its output then.
+//! The classic hang: first wait for the child, then read its output.
 //!
-//! Mirrors Python's `p = Popen(..., stdout=PIPE)`, `p.wait()`, `p.stdout.read()`, against which
-//! Python's documentation warns. Run it with `cargo run -p subprocess-demo -- deadlock`.
+//! Mirrors Python's `p = Popen(..., stdout=PIPE)`, `p.wait()`, `p.stdout.read()`. Python's
+//! documentation warns of this order. Run it with `cargo run -p subprocess-demo -- deadlock`.
 //!
 //! What to notice: with a few lines of output, it works. A pipe holds a certain amount, and the
 //! system says how much. With one byte more, the child waits until its parent reads, and the parent
-//! waits until its child ends: both wait for ever. So the parent that makes this mistake is a child
-//! of ours here, and we are its watchdog. Then the same parent with two lines exchanged.
+//! waits until its child ends: both wait for ever. Therefore the parent that makes this mistake is
+//! itself a child of ours, and we are its watchdog. After that, in the same parent two lines have
+//! changed places, and nothing hangs.
 
 use std::{
     io::{self, Write},
@@ -35,7 +36,7 @@ pub const ROLES: [(&str, Role); 3] = [
 /// How long the watchdog waits once the pipe is full. Reading it would take microseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// For everything that ends by itself. Reached only if it does not.
+/// For what ends by itself. This limit is reached only if something is wrong.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What the child prints when the pipe is as full as it can be.
@@ -148,8 +149,8 @@ fn start_child() -> anyhow::Result<(Child, PipeReader)> {
     let (reader, writer) = os_pipe::pipe().context("cannot make a pipe")?;
     let mut command = role::command("fill-the-pipe")?;
     let child = command.stdout(writer).spawn();
-    // The command ends with this function, and our writing end with it: or else reading until the
-    // pipe ends would be the next thing to hang.
+    // `command` is dropped at the end of this function, and our writing end with it. While we held
+    // that end, we would find no end of file, and would hang when we read.
     Ok((child.context("cannot start the child")?, reader))
 }
 

@@ -53,7 +53,8 @@ impl Family {
         started.context("cannot start a thread")?;
         // Last: what could fail after it would leave the child behind.
         let child = command.spawn().context("cannot start the child")?;
-        // Here the command ends, which holds writing ends too: with them, the pipe would never end.
+        // `command` is dropped here. It holds two writing ends: while they are open, the reader
+        // finds no end of file.
         Ok(Self { child, lines })
     }
 
@@ -94,8 +95,8 @@ impl Family {
     /// Kills those of the family that are left, then reaps the child, and returns how it ended.
     pub fn end(mut self) -> anyhow::Result<ExitStatus> {
         self.kill();
-        // After the kill, never before it: the id of a dead child is not given to another process
-        // until the child is reaped. After that, we could kill a group that is not ours.
+        // We reap after the kill, never before it. Until the child is reaped, its id is not given to
+        // another process. After that, `kill` could hit a group that is not ours.
         let status = self.child.wait();
         status.with_context(|| format!("cannot wait for child {}", self.id()))
     }

@@ -121,8 +121,8 @@ fn run() -> anyhow::Result<u8> {
     }
 }
 
-/// Makes sure that we can wait for our children. Who starts us may ignore SIGCHLD, and we inherit
-/// that; the system then reaps our children itself, and nobody learns how they ended.
+/// Makes sure that we can wait for our children. The program that starts us may ignore SIGCHLD, and
+/// we inherit that. Then the system reaps our children itself, and we cannot learn how they ended.
 #[cfg(unix)]
 fn reset_sigchld() -> anyhow::Result<()> {
     use anyhow::Context;

@@ -6,9 +6,10 @@
 //! What to notice: a pipe keeps the order of what is written into it, whoever writes. Between two
 //! pipes there is no order: a parent that reads stdout from one and stderr from the other never
 //! learns which line came first. So the child gets the same pipe twice. On Unix two more things are
-//! shown (see [`crate::one_pipe`]): a write of up to `PIPE_BUF` bytes stays whole whoever else writes, a larger one may be
-//! torn; and C's stdio, like Python, collects the output for a pipe in a buffer, so that it comes
-//! late. (A terminal gets each line at once. `python3 -u` and `stdbuf -oL` turn that off.)
+//! shown (see [`crate::one_pipe`]). A write of up to `PIPE_BUF` bytes stays whole, even if others
+//! write at the same time; a larger one may be torn. And C's stdio, like Python, collects what goes
+//! to a pipe in a buffer, so it comes late. (To a terminal each line goes at once. `python3 -u` and
+//! `stdbuf -oL` turn the buffer off.)
 
 use std::io::{self, BufRead, BufReader, Write};
 
@@ -34,12 +35,12 @@ pub fn run() -> anyhow::Result<u8> {
     let mut command = role::command("write-to-both")?;
     command.stdout(writer).stderr(second);
     let mut child = command.spawn().context("cannot start the child")?;
-    // The command still holds both writing ends. The reading below ends when the last one is
-    // closed: while one is ours, never.
+    // The command still holds both writing ends. The reading below ends only when every writing end
+    // is closed, so ours must be closed first.
     drop(command);
 
     let checked = check_order(reader);
-    // After the reading, never before it: a child with a full pipe does not end.
+    // We wait after the reading: a child whose pipe is full does not end before somebody reads.
     let status = child.wait().context("cannot wait for the child")?;
     checked?;
     ensure!(status.success(), "the child: {}", ending::words(status));

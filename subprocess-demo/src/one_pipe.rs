@@ -69,14 +69,15 @@ fn start(role: &str, count: usize) -> anyhow::Result<(impl Read, Vec<Child>)> {
         match start() {
             Ok(child) => children.push(child),
             Err(error) => {
-                // Without a reader, those that were started end at their next write.
+                // Now the pipe has no reader: the children that were started fail at their next
+                // write, and end.
                 drop(reader);
                 let _ = wait_for(children);
                 return Err(error);
             }
         }
     }
-    // Here `writer` is dropped: with it, the reading would not end.
+    // `writer` is dropped here. While we held it, the reader would find no end of file.
     Ok((reader, children))
 }
 
@@ -101,7 +102,7 @@ fn count_torn(pipe: impl Read, size: usize) -> anyhow::Result<usize> {
 
 /// A writer: each record is one write of a letter again and again, with a newline at its end.
 fn write_records(size: usize) -> anyhow::Result<u8> {
-    // Neighbours in the order of starting have different letters.
+    // Writers that were started one after another have different letters.
     let letter = b'a' + (std::process::id() % 26) as u8;
     let mut record = vec![letter; size];
     record[size - 1] = b'\n';

@@ -40,7 +40,7 @@ pub fn run() -> anyhow::Result<u8> {
 /// Runs three programs as a pipeline, and prints how each of them ended.
 fn pipeline(names: [&str; 3]) -> anyhow::Result<()> {
     say!("{}:", names.join(" | "))?;
-    // The last program writes to the same stdout, and does not know our buffer (see `call.rs`).
+    // The last program writes to the same stdout: our own line must be there first (see `call.rs`).
     io::stdout().flush().context("cannot write to stdout")?;
 
     let mut children = Vec::new();

@@ -2,10 +2,10 @@
 //! role that it plays.
 //!
 //! What a child does stands beside what its parent does, in the lesson's own file. `main.rs` has
-//! the table of all roles. No child outlives its lesson: each ends at the end of its input, or when
-//! its output fails, and the other end of that pipe is held by the lesson, or by another child of
-//! it. So it does not matter how the lesson ends. (If only a child between the two is killed, its
-//! own children go on: `timeout` shows what that takes.)
+//! the table of all roles. No child outlives its lesson: each child ends when its input ends or its
+//! output fails. The other end of that pipe is held by the lesson, or by another of its children, so
+//! it is closed however the lesson ends. (If a child is killed, its own children may go on:
+//! `timeout` shows what to do about that.)
 
 use std::{
     env,

@@ -5,9 +5,9 @@
 //!
 //! What to notice: first we ask a child to end (SIGTERM), since a program may have something to
 //! finish. The first child here does so. The second ignores the signal, and so do its children.
-//! Then we kill (SIGKILL), which no program can refuse: not only the child, but its whole process
-//! group, since a child's own children outlive it. And we do not assume that all of them are gone,
-//! we see it: the pipe that all of them write to comes to its end.
+//! Then we send SIGKILL, which no program can refuse, to the child's whole process group: if only
+//! the child ended, its own children would go on. We do not assume that all have ended, we see it:
+//! all of them hold the writing end of one pipe, and at its end of file nobody holds it any more.
 
 use std::time::{Duration, Instant};
 
@@ -86,8 +86,9 @@ fn watch(family: &mut Family, limit: Duration) -> anyhow::Result<bool> {
 
 /// The first child: it ends when it is asked.
 fn polite() -> anyhow::Result<u8> {
-    // Blocked, the signal does not kill us but stays pending until we take it. This comes before
-    // the thread is started, which inherits it: a thread that does not block it would get it.
+    // A blocked signal does not end us: it waits until we take it (`asked.wait` below). We block it
+    // before we start a thread, since a new thread inherits what is blocked. If any thread did not
+    // block it, the signal would be delivered there, and end us.
     #[cfg(unix)]
     let asked = {
         use nix::sys::signal::{SigSet, Signal};
