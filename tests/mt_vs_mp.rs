@@ -825,9 +825,16 @@ fn two_runs_are_compared_verdict_by_verdict_and_figure_by_figure() {
 #[test]
 fn one_file_for_both_reports_is_refused() {
     let both = Scratch::new("both");
-    let mut command = demo!("--quick", "--json");
-    command.arg(&both.0).arg("--html").arg(&both.0);
-    assert_usage_error(command, "name the same file");
+    let folder = both.0.parent().expect("it has a folder");
+    let otherwise = folder
+        .join("../")
+        .join(folder.file_name().expect("it has a name"));
+    let otherwise = otherwise.join(both.0.file_name().expect("it has a name"));
+    for other in [&both.0, &otherwise] {
+        let mut command = demo!("--quick", "--json");
+        command.arg(&both.0).arg("--html").arg(other);
+        assert_usage_error(command, "name the same file");
+    }
     assert!(!both.0.exists());
 }
 

@@ -118,7 +118,13 @@ fn refuse_one_file_for_both(options: &Options) {
     let (Some(json), Some(html)) = (&options.json, &options.html) else {
         return;
     };
-    let real = |path: &Path| path.canonicalize().or_else(|_| absolute(path)).ok();
+    // A file that does not exist yet is known by its folder.
+    let real = |path: &Path| {
+        path.canonicalize().ok().or_else(|| {
+            let path = absolute(path).ok()?;
+            Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
+        })
+    };
     if real(json) == real(html) && real(json).is_none_or(|path| !path.exists() || path.is_file()) {
         let message = format!("--json and --html name the same file, {}", json.display());
         Cli::command()
