@@ -1,7 +1,7 @@
-//! The forgotten writer: a reader waits for an end of file that only it itself could bring about.
+//! The forgotten writer: a reader waits for the end of file, but holds a writing end itself.
 //!
-//! The second part of `cargo run -p ipc-demo -- hangup`. No hang is more frequent with pipes, so it
-//! is run here, in a child, under a watchdog. Then the same with the one line that was missing.
+//! The second part of `cargo run -p ipc-demo -- hangup`. This is the most frequent hang with pipes.
+//! It is run here in a child, under a watchdog; then again with the one line that was missing.
 //!
 //! ```text
 //! we, the watchdog <---- the reader <---- the writer
@@ -58,7 +58,7 @@ fn sees_the_end(argument: &str, limit: Duration) -> anyhow::Result<bool> {
         .context("cannot start a thread")?;
     let mut command = child::command("end-awaiter", argument)?;
     let started = command.stdin(lifeline).stdout(stdout).spawn();
-    // Here it would be us who forgot a writing end.
+    // `command` holds a writing end. Without this line, we would be the ones who forgot it.
     drop(command);
     let mut reader = started.context("cannot start the reader")?;
 

@@ -4,9 +4,9 @@
 //! hangup`.
 //!
 //! What to notice: what was sent before the writer died still arrives. Then a pipe ends as if all
-//! were well, while a channel says that it is disconnected. A writer whose reader has died learns
-//! of it at its next attempt only; what it wrote before went well, and is lost. So a program that
-//! must know sends a message for the end, and waits for an answer.
+//! were well, while a channel says that it is disconnected. A writer learns that its reader
+//! has died only at its next write. Its earlier writes had no error, but what the reader had not
+//! read is lost. So a program that must know sends a message for the end, and waits for an answer.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -37,7 +37,7 @@ fn pipe_loses_its_writer() -> anyhow::Result<()> {
     let mut command = child::command("dying-pipe-writer", "")?;
     let status = command.stdout(writer).status();
     let status = status.context("cannot run the writer")?;
-    // It holds the last writing end now.
+    // `command` holds the last writing end now. While that is open, no end of file comes.
     drop(command);
 
     say!("A pipe's writer has written three words and died ({status}). The reader:")?;
@@ -63,8 +63,8 @@ fn pipe_loses_its_reader() -> anyhow::Result<()> {
     let mut command = child::command("dying-pipe-reader", "")?;
     let status = command.stdin(reader).status();
     let status = status.context("cannot run the reader")?;
-    // It holds the last reading end now: while that is open, writing goes well until the pipe is
-    // full, and then waits for ever.
+    // `command` holds the last reading end now. While that is open, a write has no error; when the
+    // pipe is full, it waits for ever.
     drop(command);
 
     say!("A pipe's reader has read one of three words and died ({status}). The writer:")?;

@@ -4,16 +4,16 @@
 //! lock`.
 //!
 //! The lock is the oldest one that there is between processes: a pipe that holds one byte, the
-//! token. Who wants the lock reads the byte, which waits while somebody else has it; who is done
-//! writes it back.
+//! token. A process that wants the lock reads the byte; the read waits while another process has
+//! it. A process that is done writes the byte back.
 //!
 //! ```text
 //! each child:  stdin  <---- reading end    [ token ]    writing end <---- stdout  :each child
 //! ```
 //!
 //! What to notice: without the lock, additions are lost, since two processes may read the same
-//! number, and each writes that number plus one. With the lock none is lost, at the price of a wait.
-//! And a lock does not know who has it: if the owner dies, the token is gone, and the others
+//! number, and each writes that number plus one. With the lock none is lost, but each has to wait.
+//! This lock does not know which process has it: if that one dies, the token is lost, and the others
 //! would wait for ever. Here the parent sees the death and puts the token back. But it cannot know
 //! whether the owner had finished, so what the lock protected may be half done. (A robust mutex of
 //! POSIX tells the next owner just that, by EOWNERDEAD; a lock on a file is released silently.)
@@ -152,7 +152,8 @@ pub fn add(server: String) -> anyhow::Result<u8> {
         if way == Way::DieLocked {
             die();
         }
-        // Here is where another process may read the same number.
+        // Between the load and the store, another process may load the same number. Here we let it
+        // run, so that this happens often.
         thread::yield_now();
         number.store(before + 1, Relaxed);
         if locked {

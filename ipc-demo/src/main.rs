@@ -12,8 +12,8 @@
 //! cargo run -p ipc-demo -- hangup         the other side dies: hangup.rs, forgotten.rs
 //! ```
 //!
-//! What the lessons have in common: [`child`] is how a child process is started and gets its
-//! arguments. No call here is repeated after a signal (EINTR): this program has no signal handler,
+//! All lessons use [`child`], which starts a child process and hands it its arguments.
+//! No call here is repeated after a signal (EINTR): this program has no signal handler,
 //! and without one a signal ends or stops a process, but no call fails.
 
 use std::process::ExitCode;

@@ -10,9 +10,9 @@
 //! parent: answers   (reads)  <---- stdout :child
 //! ```
 //!
-//! What to notice: the order of the lines is always the same, although two processes print them,
-//! for each waits until the other has spoken. And nobody sends an end: it comes, to each reader, at
-//! the moment when the last writing end of its pipe is closed.
+//! What to notice: the order of the lines is always the same, although two processes print them:
+//! each waits for the other's line. And nobody sends an end: a reader reads the end of file when the
+//! last writing end of its pipe is closed.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -29,16 +29,16 @@ pub fn run() -> anyhow::Result<u8> {
     let (answers, stdout) = os_pipe::pipe().context("cannot make a pipe")?;
     let mut command = command("pipe-partner", "")?;
     command.stdin(stdin).stdout(stdout);
-    // The child's stdout leads to us, so what it has to say to the user takes its stderr, which is
-    // for this a copy of our stdout.
+    // The child's stdout is the pipe to us. What it prints for the user goes to its stderr instead,
+    // so we make its stderr a copy of our stdout.
     command.stderr(os_pipe::dup_stdout().context("cannot copy stdout")?);
     let mut child = command.spawn().context("cannot start the child")?;
-    // `command` still holds copies of the child's ends. While our copy of its stdout were open, the
-    // answers would have no end: we would wait for ourselves to close it.
+    // `command` still holds copies of the child's ends. If our copy of its stdout stayed open, we
+    // would never read the end of file of the answers.
     drop(command);
 
-    // `talk` takes our own two ends along and closes them in any case. If the questions stayed open
-    // here, the child would wait for the next, and we for the child.
+    // `talk` takes our own two ends, and they are closed when it returns. If the questions stayed
+    // open here, the child would wait for the next one, and we would wait for the child.
     let talked = talk(questions, answers);
     let status = child.wait().context("cannot wait for the child")?;
     talked?;
@@ -62,7 +62,8 @@ fn talk(mut questions: PipeWriter, answers: PipeReader) -> anyhow::Result<()> {
     }
 
     say!("{parent} closes its writing end.")?;
-    // Before the reading below, or neither side would ever read an end.
+    // Close it before we read the rest. If it stayed open, the child would wait for the next
+    // question, and we would wait for the child.
     drop(questions);
     for answer in answers {
         say!(
@@ -76,7 +77,7 @@ fn talk(mut questions: PipeWriter, answers: PipeReader) -> anyhow::Result<()> {
 /// The child.
 pub fn answer(_: String) -> anyhow::Result<u8> {
     let child = format!("Child {}", process::id());
-    // Nobody may be listening to these. The dialogue goes on.
+    // If nobody reads these lines, the dialogue still goes on.
     let remark = |line: &str| drop(writeln!(io::stderr(), "{child} {line}"));
 
     let mut lines = 0;
@@ -93,7 +94,7 @@ pub fn answer(_: String) -> anyhow::Result<u8> {
     remark(&format!(
         "reads the end of file, after {lines} lines: the parent has closed its end."
     ));
-    // That our stdin has ended does not end our stdout: we still have the word.
+    // Our stdin has ended, but our stdout is another pipe: we can still write.
     remark("writes: Goodbye.");
     say!("Goodbye.")?;
     Ok(0)

@@ -162,6 +162,7 @@ fn start_all<L: Into<std::process::Stdio>>(
             .with_context(|| format!("writer {} of {}", writer + 1, plan.writers))?;
         children.push(child);
     }
-    // `sender` is dropped here. While the parent held it, the queue would have no end.
+    // `sender`, the parent's own, is dropped here. If the parent kept it, the queue would never end,
+    // and the reader would wait for ever.
     Ok(deal)
 }

@@ -5,11 +5,11 @@
 //! -p ipc-demo -- shared`.
 //!
 //! What to notice: what is sent is copied, into the kernel by one process and out of it by the
-//! other. Of shared memory only a descriptor is sent, whatever its size. But the bytes had to get
-//! into it once, and new memory is dear: the system provides it page by page, at the first touch (a
-//! page fault), and clears each page before. So the same copy into the same memory is cheaper the
-//! second time. And after each turn the child changes its first byte: the parent sees that in the
-//! shared block, and nowhere else.
+//! other. Of shared memory only a descriptor is sent, whatever its size. But the bytes must be
+//! copied into it once, and new memory costs time: the system provides each page when it is first
+//! used (a page fault), and fills it with zeros before. So the same copy into the same memory is
+//! faster the second time. After each turn the child changes the first byte that it has: the parent
+//! sees that in the shared block, and nowhere else.
 //!
 //! In reading order: this file is the parent, [`reader`] the child, [`block`] what they pass on.
 

@@ -1,4 +1,4 @@
-//! Nothing is lost unnoticed: how many items of each writer have come.
+//! Counts the items that have come from each writer, so that a lost item is noticed.
 
 use anyhow::ensure;
 

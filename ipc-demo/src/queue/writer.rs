@@ -18,7 +18,7 @@ pub fn write(server: String) -> anyhow::Result<u8> {
     let mut said = say!("Process to write: {}", process::id());
     for number in 0..plan.items {
         let item = Item { writer, number };
-        // Before the item is in the queue: after it, the reader's line could come first.
+        // We print before we send. In the other order, the reader's line could come first.
         if plan.prints_items() && said.is_ok() {
             said = say!("Put {} to queue...", plan.name(item));
         }
@@ -31,7 +31,7 @@ pub fn write(server: String) -> anyhow::Result<u8> {
             )
         })?;
     }
-    // The end of this process closes its sender. Nothing else says that the queue has ended.
+    // When this process ends, its sender is closed. Nothing else tells the reader of the end.
     said?;
     Ok(0)
 }

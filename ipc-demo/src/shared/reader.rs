@@ -30,8 +30,8 @@ pub struct Answer {
 
 pub fn read(server: String) -> anyhow::Result<u8> {
     let (pieces, memories, filled, answers) = child::arguments::<Arguments>(server)?;
-    // Each page is written to, so that no way pays for the first touch. (It must not be zeros: an
-    // optimised program gets those from the system, which provides each page only when touched.)
+    // We write to each page now, so that no page fault falls into a measurement. (Not zeros: an
+    // optimised program gets memory full of zeros from the system, page by page, on first use.)
     let mut block = room_for(SIZE)?;
     block.resize(SIZE, 1);
     // Now the parent may start its clock.
