@@ -15,6 +15,7 @@ use std::{
     },
 };
 
+use assert_cmd::assert::Assert;
 use regex::{Captures, Regex};
 
 use crate::common;
@@ -122,8 +123,11 @@ impl Block {
         let folder = EmptyFolder::new();
         let mut sh = common::command("sh", &["-c", &script]);
         sh.current_dir(&folder.0).env("RUST_BACKTRACE", "0");
-        let output = common::run(sh).success().get_output().stdout.clone();
-        let output = String::from_utf8_lossy(&output);
+        // A lesson may leave an orphan behind that is about to end.
+        common::adopt_orphans();
+        let sh = sh.spawn().expect("there is a shell");
+        let output = Assert::new(common::finish_with_orphans(sh)).success();
+        let output = common::stdout(&output);
         let outputs: Vec<&str> = output.split_terminator(&format!("\n{END}\n")).collect();
         assert_eq!(
             outputs.len(),
