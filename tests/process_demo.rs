@@ -204,6 +204,19 @@ fn the_child_that_aborts_leaves_no_file_for_the_debugger() {
     assert_eq!(left, 0, "there is a file left of the child that aborted");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_child_that_panics_ends_where_there_is_no_memory_for_a_backtrace() {
+    // While it made one, it waited for a lock of its own, for ever.
+    for kilobytes in [40_000, 50_000] {
+        let script = format!(r#"ulimit -v {kilobytes}; exec "$0" status"#);
+        let mut command = command("sh", &["-c", &script, &program()]);
+        command.env("RUST_BACKTRACE", "1");
+        let out = stdout(&run(command).success().stderr(""));
+        assert!(!out.contains("stack backtrace"), "{out}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_child_may_catch_ignore_or_block_a_signal_and_a_stop_is_no_end() {

@@ -103,9 +103,9 @@ pub fn parent(args: &[String]) -> anyhow::Result<u8> {
 
 /// The child, of whatever kind: works until it finds that its parent has gone.
 pub fn child(args: &[String]) -> anyhow::Result<u8> {
-    // In a session of its own it has no terminal, whose Ctrl-C would end it.
-    #[cfg(unix)]
     if args == ["detached"] {
+        // In a session of its own it has no terminal, whose Ctrl-C would end it.
+        #[cfg(unix)]
         nix::unistd::setsid().context("cannot make a session")?;
     }
     writeln!(io::stderr(), "{READY}{}", process::id())?;

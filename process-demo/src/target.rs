@@ -25,6 +25,9 @@ pub fn command(target: &str, args: &[String]) -> anyhow::Result<Command> {
     let program = env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(program);
     command.args([CHILD, target]).args(args);
+    // A child that panics writes its message only. std holds a lock while it prints a backtrace, and
+    // if memory runs out meanwhile, its report of that waits for the same lock (Rust 1.95): for ever.
+    command.env("RUST_BACKTRACE", "0");
     Ok(command)
 }
 
