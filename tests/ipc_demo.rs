@@ -311,8 +311,9 @@ mod somebody_dies {
     #[test]
     fn a_child_removes_the_socket_of_a_parent_that_was_killed() {
         let directory = new_directory("killed");
-        let folder = directory.join("folder");
-        std::fs::create_dir(&folder).expect("it can be made");
+        // The library's folder, in that of the run.
+        let folder = directory.join("ipc-demo-1/folder");
+        std::fs::create_dir_all(&folder).expect("it can be made");
         let socket = folder.join("socket");
         // The socket of a process that is gone: nobody listens there.
         drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket can be made"));
@@ -322,6 +323,24 @@ mod somebody_dies {
             .stderr(predicate::str::contains("cannot connect to the parent"));
         assert_eq!(entries(&directory), [""; 0]);
         std::fs::remove_dir(&directory).expect("it is empty");
+    }
+
+    /// What a parent has no time to remove when it is killed, and no child knows of.
+    #[test]
+    fn the_next_run_removes_the_folder_of_one_that_was_killed() {
+        let directory = new_directory("next");
+        let ended = command("true", &[]).spawn().expect("it can be started");
+        let id = ended.id();
+        finish(ended);
+        let [dead, alive] = [id, std::process::id()].map(|id| format!("ipc-demo-{id}"));
+        for folder in [&dead, &alive] {
+            std::fs::create_dir_all(directory.join(folder).join("x")).expect("it can be made");
+        }
+        let mut command = demo!();
+        command.env("TMPDIR", &directory);
+        run(command).success();
+        assert_eq!(entries(&directory), [alive]);
+        std::fs::remove_dir_all(&directory).expect("it is ours");
     }
 
     #[test]

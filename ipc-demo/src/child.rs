@@ -29,7 +29,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use ipc_channel::ipc::{self, IpcOneShotServer, IpcSender};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::interrupt;
+use crate::{folder::Folder, interrupt};
 
 /// What a child does. The text is the name of the server from which [`arguments`] come, or, for a
 /// child that was started by its [`command`] alone, whatever its parent wrote there.
@@ -85,6 +85,7 @@ impl Child {
         // in between would leave the folder behind.
         let _deferred = interrupt::defer();
         have_descriptors().with_context(|| format!("cannot start the {role}"))?;
+        let _folder = Folder::new()?;
         let (server, name) = IpcOneShotServer::<IpcSender<A>>::new()
             .with_context(|| format!("cannot open a server for the {role}"))?;
         let process = command(role, &name)?
@@ -97,7 +98,6 @@ impl Child {
             // The child may still be there. It gets no arguments, so it has nothing to do.
             let _ = child.process.kill();
             let _ = child.process.wait();
-            remove_folder(&name);
         })?;
         // If the child has died since then, that is found when we wait for it.
         let _ = inbox.send(arguments);
@@ -182,12 +182,13 @@ where
 
 /// Removes the folder of a server's socket. (macOS and Windows have no such folder.)
 fn remove_folder(server: &str) {
-    if cfg!(unix)
-        && let Some(folder) = Path::new(server).parent()
-    {
+    if cfg!(unix) {
         // They fail if the other side was faster.
         let _ = fs::remove_file(server);
-        let _ = fs::remove_dir(folder);
+        // The library's folder, and the parent's around it.
+        for folder in Path::new(server).ancestors().skip(1).take(2) {
+            let _ = fs::remove_dir(folder);
+        }
     }
 }
 

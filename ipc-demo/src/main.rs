@@ -22,6 +22,7 @@ use clap::{Parser, Subcommand};
 
 mod blocks;
 mod child;
+mod folder;
 mod forgotten;
 mod hangup;
 mod inherited;
@@ -81,6 +82,7 @@ fn run() -> anyhow::Result<u8> {
     if let Some(result) = child::play_role(ROLES) {
         return result;
     }
+    folder::prepare();
     match Cli::parse().lesson.unwrap_or(Lesson::Queue(queue::NOTES)) {
         Lesson::Queue(options) => queue::run(&options),
         Lesson::Pipe(options) => match options.blocks() {
