@@ -630,7 +630,7 @@ fn one_byte_more_than_a_pipe_holds_is_a_deadlock_for_who_does_not_read() {
 fn the_watchdogs_patience_begins_when_the_pipe_is_full() {
     use nix::sys::signal::{Signal, killpg};
     let mut demo = demo!("deadlock").spawn().expect("the demo can be started");
-    let out = read_until(&mut demo, "and read then\n");
+    let out = read_until(&mut demo, "then read\n");
     let parent = capture(&out, r"  parent (\d+): .*").parse().expect("an id");
     killpg(pid(parent), Signal::SIGSTOP).expect("it is there");
     // Longer than the watchdog's patience. If the pipe was full before the parent was stopped, this

@@ -5,14 +5,14 @@
 //! a pipe but a pair of sockets, which go both ways: so the same is done through one, where the
 //! system has it. Run it with `cargo run -r -p ipc-demo -- pipe --items 40000`.
 //!
-//! What to notice: the pipe's capacity. When it holds one block only, writer and reader take turns,
-//! and each turn is a change of processes. When it holds several, both work at once. Linux lets us
-//! ask for more, and gives it up to /proc/sys/fs/pipe-max-size; see `pipe --items 40000 --size
-//! 1048576`, which again is one block.
+//! What to notice: how much the pipe holds. If it is one block only, writer and reader take turns,
+//! and for each turn the system switches processes. If it is several, both work at the same time.
+//! Linux makes a pipe larger on request, up to /proc/sys/fs/pipe-max-size. With `pipe --items 40000
+//! --size 1048576` it holds one block again.
 //!
-//! And notice that most of the time goes into copying: into the pipe, and out of it. On Linux the
-//! writer can lend its memory to the pipe instead. Then half of the copying is gone; and the other
-//! half is from memory that the processor still holds, for here it is always the same block.
+//! Most of the time goes into copying: into the pipe, and out of it. On Linux the writer can lend its
+//! memory to the pipe instead. Then the first copy is not made. The second is faster, too: it is
+//! always the same block here, so its bytes are still in the processor's cache.
 
 use std::{
     io::{Read, Write},
@@ -85,7 +85,7 @@ fn transfer(
     command.stdout(writer);
     let start = Instant::now();
     let mut child = command.spawn().context("cannot start the child")?;
-    // It holds a copy of the writing end: with that, the blocks would have no end.
+    // `command` holds a copy of the writing end. While that is open, no end of file comes.
     drop(command);
 
     let mut bytes = 0;
@@ -97,7 +97,7 @@ fn transfer(
         }
     };
     let seconds = start.elapsed().as_secs_f64();
-    // If we stopped early, the child is still writing: its next write will tell it.
+    // If we stopped early, the child is still writing. Now its next write fails.
     drop(reader);
     let status = child.wait().context("cannot wait for the child")?;
     read.context("cannot read from the child")?;

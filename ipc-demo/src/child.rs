@@ -1,7 +1,7 @@
 //! A child process of ours, and how it gets its arguments.
 //!
-//! The arguments of Python's `Process(target=read, args=(q,))` may hold the end of a queue. So may
-//! they here. The parent starts this program once more, in a role, and the child asks for its
+//! In Python's `Process(target=read, args=(q,))` a queue is an argument. Here an end of a channel can
+//! be one, too. The parent starts this program once more, in a role, and the child asks for its
 //! arguments:
 //!
 //! ```text
@@ -11,8 +11,8 @@
 //! sends the arguments               ------------->  receives them
 //! ```
 //!
-//! The child's stdin is its lifeline: a pipe to which only the parent has the writing end. When the
-//! parent ends, in whatever way, the child reads the end of file there, and ends too.
+//! The child's stdin is its *lifeline*: a pipe of which only the parent has the writing end. However
+//! the parent ends, the child then reads the end of file there, and ends too.
 
 use std::{
     env,
@@ -38,7 +38,7 @@ pub type Role = fn(text: String) -> anyhow::Result<u8>;
 /// As the first argument, it tells this program that it is a child; the role and its text follow.
 const CHILD: &str = "--child";
 
-/// How often the parent looks whether a child has died that it is waiting for.
+/// How often the parent, while it waits for a child's message, looks whether the child has died.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The command that starts this program once more, as a child in a role.
@@ -192,11 +192,11 @@ fn remove_folder(server: &str) {
     }
 }
 
-/// In a child: has it end as soon as its parent has ended. To be called when it has its arguments:
-/// before that it still has the socket's folder to remove, and no need, since a parent that ends
-/// closes the inbox's sender too.
+/// In a child: starts a thread that ends the child as soon as its parent has ended. (The rest of the
+/// child may be waiting for something else.)
 ///
-/// A thread is needed for that, since the rest of the child may be waiting for something else.
+/// A child calls this after it has its arguments. Before that it must not end so suddenly: it still
+/// has to remove the socket's folder. And if the parent ends then, the child's `recv` fails.
 pub fn end_with_parent() -> anyhow::Result<()> {
     let wait = || {
         // Nothing is ever written there, so this returns when the last writing end is closed.

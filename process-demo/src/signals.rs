@@ -178,7 +178,7 @@ fn wait_for_a_signal(blocked: SigSet) -> anyhow::Result<()> {
 
 /// Ends when it is asked to, but not in the middle of its work.
 pub fn finish_at_sigterm(_: &[String]) -> anyhow::Result<u8> {
-    // Blocked while it works: a signal that is sent then is kept until the wait.
+    // Blocked while it works: a signal that is sent meanwhile stays pending until the wait.
     SigSet::from(Signal::SIGTERM).thread_block()?;
     handle(Signal::SIGTERM, SigHandler::Handler(note), SaFlags::empty())?;
     say_ready()?;
@@ -189,7 +189,8 @@ pub fn finish_at_sigterm(_: &[String]) -> anyhow::Result<u8> {
 
 pub fn ignore_sigterm(_: &[String]) -> anyhow::Result<u8> {
     handle(Signal::SIGTERM, SigHandler::SigIgn, SaFlags::empty())?;
-    // While it is stopped it cannot find out that its parent has gone: then the system kills it.
+    // A process that is stopped cannot notice that its parent has died. So we ask the system to kill
+    // it then.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     say_ready()?;

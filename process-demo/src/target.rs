@@ -1,7 +1,7 @@
 //! What can run in a child, and how it gets there.
 //!
-//! A new process shares no memory with us, so no closure can be handed to it. What can travel is a
-//! name: the child is this same program, started again with the name of a function and its
+//! A new process shares no memory with us, so a function cannot be handed to it. But its name can:
+//! the child is this same program, started again with the name of a function and its
 //! arguments on its command line.
 
 use std::{env, ffi::OsStr, io, process::Command};
@@ -59,8 +59,8 @@ fn run(args: &[String]) -> anyhow::Result<u8> {
     find(name)?(args)
 }
 
-/// In a child: waits until the parent has dropped its [`Process`](crate::process::Process), or is
-/// gone.
+/// In a child: waits until the parent has dropped its [`Process`](crate::process::Process), or has
+/// ended. Both close the writing end of the pipe that is this child's stdin.
 pub fn wait_for_the_parent_to_go() -> anyhow::Result<()> {
     io::copy(&mut io::stdin(), &mut io::sink()).context("cannot read stdin")?;
     Ok(())

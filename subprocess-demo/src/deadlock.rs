@@ -120,7 +120,7 @@ fn sleeps_in(_: u32, _: &str) -> Option<bool> {
 fn wait_then_read() -> anyhow::Result<u8> {
     role::end_with_stdin()?;
     say!(
-        "parent {}: I start a child, wait for its end, and read then",
+        "parent {}: I start a child, wait for its end, then read",
         process::id()
     )?;
     let (mut child, mut pipe) = start_child()?;
@@ -134,7 +134,7 @@ fn wait_then_read() -> anyhow::Result<u8> {
 fn read_then_wait() -> anyhow::Result<u8> {
     role::end_with_stdin()?;
     say!(
-        "parent {}: I start a child, read to the end of the pipe, and wait then",
+        "parent {}: I start a child, read to the end of the pipe, then wait",
         process::id()
     )?;
     let (mut child, mut pipe) = start_child()?;

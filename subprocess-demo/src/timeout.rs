@@ -87,8 +87,8 @@ fn watch(family: &mut Family, limit: Duration) -> anyhow::Result<bool> {
 /// The first child: it ends when it is asked.
 fn polite() -> anyhow::Result<u8> {
     // A blocked signal does not end us: it waits until we take it (`asked.wait` below). We block it
-    // before we start a thread, since a new thread inherits what is blocked. If any thread did not
-    // block it, the signal would be delivered there, and end us.
+    // before we start a thread, since a new thread inherits what is blocked. If a thread did not
+    // block it, the signal could be delivered to that thread, and would end us.
     #[cfg(unix)]
     let asked = {
         use nix::sys::signal::{SigSet, Signal};
