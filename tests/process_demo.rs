@@ -225,7 +225,7 @@ fn a_child_may_catch_ignore_or_block_a_signal_and_a_stop_is_no_end() {
          SIGTERM to a child that ignores it: nothing happens; SIGKILL ends it: exit_code -9.\n\
          A child that is sent SIGSTOP: stopped by SIGSTOP, is_alive true; \
          then SIGCONT: continued, is_alive true.\n\
-         SIGUSR1, sent 10 times to a child that blocks it for a while: handled 1×.\n\
+         SIGUSR1, sent 10 times to a child that blocks it for a while. Times handled: 1.\n\
          A read that waits while signals are handled:\n  \
            without SA_RESTART: it fails by EINTR: Interrupted system call\n  \
            with SA_RESTART: it goes on waiting\n",

@@ -36,7 +36,7 @@ pub fn run() -> anyhow::Result<u8> {
     let (stopped, continued) = stopped_and_continued()?;
     say!("A child that is sent SIGSTOP: {stopped}; then SIGCONT: {continued}.")?;
     let times = sent_while_blocked(10)?;
-    say!("SIGUSR1, sent 10 times to a child that blocks it for a while: handled {times}×.")?;
+    say!("SIGUSR1, sent 10 times to a child that blocks it for a while. Times handled: {times}.")?;
     say!("A read that waits while signals are handled:")?;
     say!("  without SA_RESTART: {}", interrupted_read("fail")?)?;
     say!("  with SA_RESTART: {}", interrupted_read("restart")?)?;
