@@ -1,7 +1,8 @@
 //! What a forked child has a copy of, and what it shares with its parent.
 //!
-//! All of the parent's memory is copied, with the buffers in it; open files are shared, with the
-//! place in them; and of the parent's threads only the one that called `fork` goes on in the child.
+//! All of the parent's memory is copied, with the buffers in it: each page at the first write to it.
+//! Open files are shared, with the place in them. And of the parent's threads only the one that
+//! called `fork` goes on in the child.
 //!
 //! Mirrors what happens to variables, open files and threads around Python's `os.fork()`. Run it
 //! with `cargo run -p fork-demo -- copy`.
@@ -11,6 +12,7 @@
 use std::{
     env,
     fs::File,
+    hint::black_box,
     io::{self, BufWriter, Read, Seek, Write},
     sync::mpsc,
     thread,
@@ -19,6 +21,7 @@ use std::{
 use anyhow::{Context, ensure};
 use nix::{
     libc,
+    sys::resource::{UsageWho, getrusage},
     unistd::{ForkResult, Pid, fork, getpid},
 };
 
@@ -27,6 +30,8 @@ use crate::{child, output::say, process_table};
 pub fn run() -> anyhow::Result<u8> {
     let (parents, childs) = variable()?;
     say!("A variable, set to 2 by the child: {parents} in the parent, {childs} in the child.")?;
+
+    say!("Copy-on-write: {}", copy_on_write()?)?;
 
     let times = [buffered(false)?, buffered(true)?];
     say!(
@@ -55,6 +60,52 @@ fn variable() -> anyhow::Result<(u8, u8)> {
     .context("cannot fork")?;
     let childs = exit_code(child)?;
     Ok((number, childs))
+}
+
+/// The parent fills some memory. How much of its own does the child have after it has read that,
+/// and after it has written to it?
+fn copy_on_write() -> anyhow::Result<String> {
+    let mut block = vec![1_u8; 1 << 20];
+    let (mut reader, mut writer) = io::pipe().context("cannot make a pipe")?;
+    let child = child::start(|| {
+        let read = |bytes: &[u8]| black_box(bytes.iter().max().copied());
+        // What the calls themselves need (pages of the stack), they have from here on.
+        read(&block[..1]);
+        page_faults()?;
+
+        let start = page_faults()?;
+        read(&block);
+        let faults_of_reading = page_faults()? - start;
+        let before = process_table::own_memory();
+
+        let start = page_faults()?;
+        block.fill(2);
+        black_box(&block);
+        let faults_of_writing = page_faults()? - start;
+        match (before, process_table::own_memory()) {
+            (Ok(before), Ok(after)) => write!(
+                writer,
+                "the child has read 1024 KiB: {faults_of_reading} page faults, {before} KiB are its \
+                 own. It has written to them: {faults_of_writing} page faults, {after} KiB."
+            ),
+            (Err(error), _) | (_, Err(error)) => write!(writer, "cannot be seen here: {error:#}."),
+        }
+        .context("cannot write to a pipe")?;
+        Ok(0)
+    })
+    .context("cannot fork")?;
+    drop(writer);
+    let mut seen = String::new();
+    let received = reader.read_to_string(&mut seen);
+    ensure!(exit_code(child)? == 0, "the child failed");
+    received.context("cannot read from a pipe")?;
+    Ok(seen)
+}
+
+/// How often the system had to give this process a page, or a copy of one, since its start.
+fn page_faults() -> anyhow::Result<libc::c_long> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).context("cannot count page faults")?;
+    Ok(usage.minor_page_faults())
 }
 
 /// The parent puts a byte into a buffer, forks, and both end as programs do. How often was the byte

@@ -15,6 +15,11 @@ pub fn threads(process: Pid) -> anyhow::Result<usize> {
     system::threads(process)
 }
 
+/// How much memory this process shares with no other, in KiB.
+pub fn own_memory() -> anyhow::Result<usize> {
+    system::own_memory()
+}
+
 /// Linux shows the table as files.
 #[cfg(target_os = "linux")]
 mod system {
@@ -34,6 +39,16 @@ mod system {
         number
             .parse()
             .with_context(|| format!("cannot read the number of threads {number:?}"))
+    }
+
+    pub fn own_memory() -> anyhow::Result<usize> {
+        let path = "/proc/self/smaps_rollup";
+        let memory = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+        let kib = memory
+            .lines()
+            .find_map(|line| line.strip_prefix("Private_Dirty:")?.strip_suffix("kB"));
+        let kib = kib.and_then(|kib| kib.trim().parse().ok());
+        kib.with_context(|| format!("{path} does not name the private memory"))
     }
 
     fn field(process: Pid, name: &str) -> anyhow::Result<String> {
@@ -67,6 +82,10 @@ mod system {
     pub fn threads(process: Pid) -> anyhow::Result<usize> {
         // A header, then a line for each thread.
         Ok(ps(&["-M"], process)?.lines().skip(1).count())
+    }
+
+    pub fn own_memory() -> anyhow::Result<usize> {
+        anyhow::bail!("only Linux tells a process which pages it shares (/proc/self/smaps_rollup)")
     }
 
     fn ps(options: &[&str], process: Pid) -> anyhow::Result<String> {
