@@ -18,7 +18,11 @@ use crate::{
         table::{Cell, Table},
         verdict::{self, Verdict},
     },
-    lab::{Lab, Measured, role::Role, trial},
+    lab::{
+        Lab, Measured,
+        role::{NoRoom, Role},
+        trial,
+    },
 };
 
 mod blast;
@@ -170,10 +174,17 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     };
     // This also warms up.
     let mut slowest = f64::INFINITY;
-    for model in 0..MODELS.len() {
+    for (number, model) in MODELS.iter().enumerate() {
         lab.go_on()?;
-        let seen: Seen = trial::run(&SERVERS, &plan(model, &[]))?;
-        slowest = slowest.min(seen.rates[0]);
+        match trial::run(&SERVERS, &plan(number, &[])) {
+            Ok(seen) => slowest = slowest.min(seen.rates[0]),
+            // All three, or none: they are compared.
+            Err(error) if error.is::<NoRoom>() => {
+                let reason = format!("{}: {error:#}", model.name);
+                return Ok(Finding::new(Verdict::NotMeasured, reason, "no room"));
+            }
+            Err(error) => return Err(error),
+        }
     }
     let parts = &PARTS[..lab.mode.pick(2, 3, 3)];
     let rates: Vec<f64> = parts.iter().map(|part| round(slowest * part)).collect();

@@ -9,7 +9,7 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
-    sync::{Barrier, OnceLock},
+    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
@@ -51,14 +51,29 @@ pub struct Served {
 pub static LOAD: Role<Load, Served> = Role {
     name: "servers: clients",
     play: |load| {
-        let (barrier, begin) = (&Barrier::new(load.clients), &OnceLock::new());
+        // The system may otherwise wake a client 50 µs late. Its threads inherit this.
+        #[cfg(target_os = "linux")]
+        nix::sys::prctl::set_timerslack(1).context("cannot ask for exact timers")?;
+        let mut clients: Vec<Client> = (0..load.clients).map(|_| Client::new(load)).collect();
+        if load.rate.is_some() {
+            // An open loop times answers, not connections: it has them before it begins.
+            clients.iter_mut().try_for_each(Client::ask)?;
+        }
+        let begin = &OnceLock::new();
         let all: anyhow::Result<Vec<(Vec<f64>, Instant)>> = thread::scope(|scope| {
-            let start = |number| scope.spawn(move || be_a_client(&load, number, barrier, begin));
-            let clients: Vec<_> = (0..load.clients).map(start).collect();
-            let joined = clients.into_iter().map(|client| client.join());
-            joined
-                .map(|result| result.unwrap_or_else(|_| bail!("a client panicked")))
-                .collect()
+            let start = |(number, client)| {
+                let work = move || be_a_client(client, number, *begin.wait());
+                let started = thread::Builder::new().spawn_scoped(scope, work);
+                started.context("cannot start a client")
+            };
+            let started: Vec<_> = clients.into_iter().enumerate().map(start).collect();
+            // Also if some could not be started: the others wait for it.
+            begin.get_or_init(Instant::now);
+            let joined = started.into_iter().map(|client| {
+                let joined = client?.join();
+                joined.unwrap_or_else(|_| bail!("a client panicked"))
+            });
+            joined.collect()
         });
         let all = all?;
         let begin = begin.get().context("nobody began")?;
@@ -79,22 +94,16 @@ pub static LOAD: Role<Load, Served> = Role {
 
 /// Returns the time that each answer took, and when the last one came.
 fn be_a_client(
-    load: &Load,
+    mut client: Client,
     number: usize,
-    barrier: &Barrier,
-    begin: &OnceLock<Instant>,
+    begin: Instant,
 ) -> anyhow::Result<(Vec<f64>, Instant)> {
-    let mut client = Client::new(*load);
-    let ready = prepare(&mut client);
-    // Also if this one is not: the others wait for all.
-    barrier.wait();
-    let begin = *begin.get_or_init(Instant::now);
-    ready?;
+    let load = client.load;
     let end = begin + Duration::from_millis(load.span);
     let mut times = Vec::new();
     for mine in 0.. {
         let due = match load.rate {
-            None => Instant::now().max(begin),
+            None => Instant::now(),
             Some(rate) => {
                 let before = mine * load.clients + number;
                 begin + Duration::from_secs_f64(before as f64 / rate)
@@ -109,17 +118,6 @@ fn be_a_client(
         times.push(due.elapsed().as_secs_f64());
     }
     Ok((times, Instant::now()))
-}
-
-fn prepare(client: &mut Client) -> anyhow::Result<()> {
-    // The system may otherwise wake us 50 µs late.
-    #[cfg(target_os = "linux")]
-    nix::sys::prctl::set_timerslack(1).context("cannot ask for exact timers")?;
-    // An open loop times answers, not connections: it has one before it begins.
-    match client.load.rate {
-        Some(_) => client.ask(),
-        None => Ok(()),
-    }
 }
 
 struct Client {

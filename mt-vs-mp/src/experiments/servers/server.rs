@@ -3,7 +3,6 @@
 use std::{
     env,
     io::{BufRead, BufReader},
-    os::unix::process::CommandExt,
     process::{Child, ChildStdout, Command, Stdio},
 };
 
@@ -35,6 +34,7 @@ impl Server {
         // SAFETY: what runs between fork and exec is one system call, and allocates nothing.
         #[cfg(target_os = "linux")]
         unsafe {
+            use std::os::unix::process::CommandExt;
             command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?));
         }
         let mut child = command.spawn().context("cannot start a server")?;
@@ -49,7 +49,8 @@ impl Server {
         server._stdout.read_line(&mut line)?;
         let port = line.trim_end().trim_end_matches('/').rsplit(':').next();
         let port = port.and_then(|port| port.parse().ok());
-        server.port = port.with_context(|| format!("a server began with {line:?}"))?;
+        server.port =
+            port.with_context(|| format!("a server did not start, its first line is {line:?}"))?;
         Ok(server)
     }
 
