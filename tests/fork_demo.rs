@@ -7,10 +7,10 @@ use std::{collections::HashSet, os::unix::process::CommandExt};
 
 use assert_cmd::assert::Assert;
 use common::*;
-use nix::sys::signal::{SigHandler, Signal, kill, signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use predicates::prelude::*;
 
-const LESSONS: [&str; 3] = ["many", "copy", "orphan"];
+const LESSONS: [&str; 6] = ["many", "copy", "order", "exec", "locked", "orphan"];
 
 #[test]
 fn the_parent_and_the_child_name_each_other() {
@@ -92,17 +92,17 @@ fn children_that_the_process_had_before_are_not_waited_for() {
 
 #[test]
 fn children_are_reaped_even_if_whoever_started_the_demo_ignores_its_own() {
-    let mut command = demo!("many");
-    // SAFETY: `signal` is async-signal-safe, and sets no handler of ours.
-    unsafe {
-        command.pre_exec(|| {
-            signal(Signal::SIGCHLD, SigHandler::SigIgn)?;
-            Ok(())
-        })
-    };
-    run(command)
-        .success()
-        .stdout(predicate::str::contains("ended with exit code").count(3));
+    for lesson in LESSONS {
+        let mut command = demo!(lesson);
+        // SAFETY: `signal` is async-signal-safe, and sets no handler of ours.
+        unsafe {
+            command.pre_exec(|| {
+                signal(Signal::SIGCHLD, SigHandler::SigIgn)?;
+                Ok(())
+            })
+        };
+        run(command).success().stderr("");
+    }
 }
 
 #[test]
@@ -123,6 +123,73 @@ fn memory_is_copied_an_open_file_is_shared_and_threads_stay_behind() {
             "Threads: 2 in the parent, 1 in the child.",
         ]
     );
+}
+
+#[test]
+fn nobody_decides_which_of_the_two_runs_first_but_a_pipe_does() {
+    let shares = r"the parent in (\d+\.\d)%, the child in (\d+\.\d)%\.";
+    let assert = run(demo!("order")).success().stderr("");
+    let out = stdout(&assert);
+    for who in ["Nobody decides", "The parent sleeps first"] {
+        capture(&out, &format!("{who}: {shares}"));
+    }
+    let enforced = "The parent waits at a pipe: the parent in 0.0%, the child in 100.0%.";
+    assert_eq!(out.lines().last(), Some(enforced), "{out}");
+    assert_eq!(out.lines().count(), 4, "{out}");
+}
+
+#[test]
+fn exec_keeps_what_is_about_the_process_and_nothing_that_was_in_its_memory() {
+    let assert = run(demo!("exec")).success().stderr("");
+    let out = stdout(&assert);
+    let ids = captures(&out, r"  process id: (\d+)");
+    assert!(ids.len() == 2 && ids[0] == ids[1], "{out}");
+    let expected = |marked, handler, variable, threads| {
+        format!(
+            "  process id: {}\n\
+             \x20 descriptor: open\n\
+             \x20 descriptor, close-on-exec: {marked}\n\
+             \x20 variable LESSON of the environment: Some(\"exec\")\n\
+             \x20 working directory: /\n\
+             \x20 SIGUSR1, ignored: ignored\n\
+             \x20 SIGUSR2, with a handler: {handler}\n\
+             \x20 SIGALRM blocked: true\n\
+             \x20 variable in memory: {variable}\n\
+             \x20 threads: {threads}\n",
+            ids[0]
+        )
+    };
+    let before = expected("open", "handled", 2, 2);
+    let after = expected("closed", "default", 1, 1);
+    assert_eq!(
+        out,
+        format!(
+            "Before exec, in the forked child:\n{before}After exec, in the new program:\n{after}"
+        )
+    );
+}
+
+const LOCKED: &str = "\
+    Forked while another thread has the lock: it waits for ever, and the watchdog ends it.\n\
+    Forked before the thread was started: it gets the lock.\n\
+    A new program, started meanwhile: it gets the lock.\n";
+
+#[test]
+fn a_child_forked_while_another_thread_has_a_lock_never_gets_it() {
+    run(demo!("locked")).success().stderr("").stdout(LOCKED);
+}
+
+#[test]
+fn the_watchdog_bites_even_if_whoever_started_the_demo_ignores_and_blocks_its_signal() {
+    let mut command = demo!("locked");
+    // SAFETY: the closure makes system calls and nothing else, and sets no handler of ours.
+    unsafe {
+        command.pre_exec(|| {
+            signal(Signal::SIGALRM, SigHandler::SigIgn)?;
+            Ok(SigSet::from(Signal::SIGALRM).thread_block()?)
+        })
+    };
+    run(command).success().stderr("").stdout(LOCKED);
 }
 
 /// Checks what `orphan` printed, and returns the orphan's new parent.
@@ -376,7 +443,14 @@ mod on_linux {
             assert_leaves_no_child(demo!(), 90, 1);
         }
         // Room for all.
-        for demo in [demo!(), demo!("many"), demo!("copy")] {
+        for demo in [
+            demo!(),
+            demo!("many"),
+            demo!("copy"),
+            demo!("order"),
+            demo!("exec"),
+            demo!("locked"),
+        ] {
             assert_leaves_no_child(demo, 1000, 0);
         }
     }

@@ -7,6 +7,9 @@
 //! cargo run -p fork-demo                 the notes' own program: fork.rs
 //! cargo run -p fork-demo -- many         many children, and each is accounted for: many.rs
 //! cargo run -p fork-demo -- copy         what a child gets a copy of, and what it shares: copy.rs
+//! cargo run -p fork-demo -- order        which of the two runs first, and who decides it: order.rs
+//! cargo run -p fork-demo -- exec         what a new program in the process finds: exec.rs
+//! cargo run -p fork-demo -- locked       why fork and threads do not go together: locked.rs
 //! cargo run -p fork-demo -- orphan       children without a wait, and without a parent: orphan.rs
 //! cargo run -p fork-demo -- serve        a web server, and a child for each request: serve.rs
 //! ```
@@ -23,9 +26,15 @@ mod child;
 #[cfg(unix)]
 mod copy;
 #[cfg(unix)]
+mod exec;
+#[cfg(unix)]
 mod fork;
 #[cfg(unix)]
+mod locked;
+#[cfg(unix)]
 mod many;
+#[cfg(unix)]
+mod order;
 #[cfg(unix)]
 mod orphan;
 #[cfg_attr(not(unix), allow(dead_code, unused_imports, unused_macros))]
@@ -55,6 +64,12 @@ enum Lesson {
     },
     /// What the child has a copy of, and what it shares with its parent.
     Copy,
+    /// Which of the two runs first: counted, and then enforced.
+    Order,
+    /// What a new program finds in the process that it is put into.
+    Exec,
+    /// A lock, held by another thread during the fork: the child waits for ever.
+    Locked,
     /// A child that nobody waits for, and one whose parent is gone.
     Orphan,
     /// A web server that forks a child for every request. (`/slow?ms=N` waits, `/crash` crashes.)
@@ -78,6 +93,12 @@ enum Lesson {
         #[arg(value_parser = seconds)]
         head_timeout: Duration,
     },
+    /// The new program of `exec`.
+    #[command(hide = true)]
+    AfterExec { unmarked: i32, marked: i32 },
+    /// The new program of `locked`.
+    #[command(hide = true)]
+    TakeTheLock,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -99,6 +120,11 @@ fn run(lesson: Option<Lesson>) -> anyhow::Result<u8> {
         None => fork::run(),
         Some(Lesson::Many { children }) => many::run(children),
         Some(Lesson::Copy) => copy::run(),
+        Some(Lesson::Order) => order::run(),
+        Some(Lesson::Exec) => exec::run(),
+        Some(Lesson::AfterExec { unmarked, marked }) => exec::after([unmarked, marked]),
+        Some(Lesson::Locked) => locked::run(),
+        Some(Lesson::TakeTheLock) => locked::take_the_lock(),
         Some(Lesson::Orphan) => orphan::run(),
         Some(Lesson::Serve {
             port,
