@@ -207,7 +207,7 @@ fn assert_a_zombie_and_an_orphan(out: &str) -> String {
         r"Child \d+ has outlived its parent \d+: its new parent is (\d+)\.",
     );
     assert_ne!(old, new, "{out}");
-    assert_eq!(out.lines().count(), 3, "{out}");
+    assert_eq!(out.lines().count(), 5, "{out}");
     new
 }
 
@@ -221,6 +221,24 @@ fn a_child_that_nobody_waits_for_is_a_zombie_and_an_orphan_gets_a_new_parent() {
     let new_parent = assert_a_zombie_and_an_orphan(&stdout(&assert));
     if cfg!(target_os = "linux") {
         assert_eq!(new_parent, std::process::id().to_string());
+    }
+}
+
+#[test]
+fn a_daemon_has_no_terminal_and_by_its_second_fork_gets_none() {
+    adopt_orphans();
+    let demo = demo!("orphan").spawn().expect("the demo can be started");
+    let out = stdout(&Assert::new(finish_with_orphans(demo)).success());
+
+    let leader = r"After setsid, process (\d+ leads session \d+), with no controlling terminal; by opening a terminal it gets (?:one|none)\.";
+    let leader = capture(&out, leader);
+    let (leader, session) = leader.split_once(" leads session ").expect("it matches");
+    assert_eq!(leader, session);
+    let daemon = r"After setsid and a second fork, process (\d+ is in session \d+), with no controlling terminal; by opening a terminal it gets none\.";
+    capture(&out, daemon);
+    // Elsewhere a terminal may have to be asked for more than by opening it.
+    if cfg!(target_os = "linux") {
+        assert!(out.contains("it gets one."), "{out}");
     }
 }
 

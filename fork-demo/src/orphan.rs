@@ -23,9 +23,12 @@ use nix::{
 
 use crate::{child, output::say, process_table};
 
+mod daemon;
+
 pub fn run() -> anyhow::Result<u8> {
     zombie()?;
     orphan()?;
+    daemon::run()?;
     Ok(0)
 }
 
