@@ -54,7 +54,7 @@ fn variable() -> anyhow::Result<(u8, u8)> {
     let mut number = 1;
     let child = child::start(|| {
         number = 2;
-        // A small number gets home as the exit code.
+        // A small number can be returned as the exit code.
         Ok(number)
     })
     .context("cannot fork")?;
@@ -124,7 +124,7 @@ fn buffered(flush_first: bool) -> anyhow::Result<usize> {
     .context("cannot fork")?;
     ensure!(exit_code(child)? == 0, "the child failed");
     buffer.flush().context("cannot write to a pipe")?;
-    // The last writer: while it is open, the reading would not end.
+    // While a writer is open, the reader finds no end of file.
     drop(buffer);
     let mut written = Vec::new();
     Ok(reader.read_to_end(&mut written)?)
@@ -160,7 +160,7 @@ fn threads() -> anyhow::Result<(usize, usize)> {
     // system calls and nothing else: it closes, reads and ends.
     let child = match unsafe { fork() }.map_err(io::Error::from) {
         Ok(ForkResult::Child) => {
-            // The child's own copy would keep the pipe from ending, even if the parent dies.
+            // While any copy of the write end is open, even its own, the child reads no end of file.
             drop(writer.take());
             let _ = reader.read(&mut [0]);
             // SAFETY: `_exit` has no precondition.

@@ -1,8 +1,8 @@
 //! Many children, and each is accounted for.
 //!
 //! A parent is told the id of a child once, by `fork`, and must note it then. How the child ended
-//! is told once too, to the one who waits. So this program keeps a table: a line is written by
-//! `fork` and struck out by `wait`.
+//! is told once too, to the one who waits. So this program keeps a table: `fork` adds a line
+//! to it, and `wait` removes one.
 //!
 //! Mirrors a loop of Python's `os.fork()` with `os.wait()`. Run it with `cargo run -p fork-demo --
 //! many --children 5`.

@@ -41,7 +41,7 @@ fn zombie() -> anyhow::Result<()> {
         ensure!(zombie, "child {child} should be a zombie: state {state:?}");
         say!("Child {child} has ended, but nobody has waited for it: state Z, a zombie.")
     });
-    // Only this strikes the child out of the process table, and it must be done whatever was seen.
+    // Only this removes the child from the process table, and it must be done whatever was seen.
     let status = child::wait(child)?;
     seen?;
     ensure!(
@@ -86,13 +86,13 @@ fn wait_for_the_end(child: Pid) -> anyhow::Result<()> {
 
 /// A parent that ends before its child.
 fn orphan() -> anyhow::Result<()> {
-    let (mut news, reporter) = io::pipe().context("cannot make a pipe")?;
+    let (mut report, reporter) = io::pipe().context("cannot make a pipe")?;
     let (parent_is_gone, signal) = io::pipe().context("cannot make a pipe")?;
     let mut signal = Some(signal);
 
     let parent = child::start(|| {
-        // This process's copy, and so its child's: an end that they held open themselves would
-        // never come.
+        // While any copy of the write end is open, the child reads no end of file. This one would
+        // be copied into the child itself.
         drop(signal.take());
         child::start(|| go_on(parent_is_gone, reporter)).context("cannot fork its child")?;
         // No wait.
@@ -103,11 +103,13 @@ fn orphan() -> anyhow::Result<()> {
     let status = child::wait(parent)?;
     drop(signal);
     let mut ids = String::new();
-    news.read_to_string(&mut ids)
-        .context("cannot read the news")?;
+    report
+        .read_to_string(&mut ids)
+        .context("cannot read the child's report")?;
     ensure!(status.success(), "parent {parent} failed: {status}");
 
-    let (child, new_parent) = parse(&ids).with_context(|| format!("bad news: {ids:?}"))?;
+    let (child, new_parent) =
+        parse(&ids).with_context(|| format!("cannot understand the child's report {ids:?}"))?;
     if new_parent == getpid() {
         // We are process 1 (of a container) or a subreaper: then it is for us to wait.
         child::wait(child)?;
@@ -121,9 +123,9 @@ fn orphan() -> anyhow::Result<()> {
 
 /// The child: waits until it is an orphan, and then says who it is and who its parent is now.
 fn go_on(mut parent_is_gone: PipeReader, mut reporter: PipeWriter) -> anyhow::Result<u8> {
-    // Nothing is ever written to it; it ends.
+    // Nothing is ever written to it: this waits for the end of file.
     parent_is_gone.read(&mut [0]).context("cannot wait")?;
-    write!(reporter, "{} {}", getpid(), getppid()).context("cannot send the news")?;
+    write!(reporter, "{} {}", getpid(), getppid()).context("cannot send the report")?;
     Ok(0)
 }
 

@@ -31,9 +31,9 @@ pub fn run() -> anyhow::Result<()> {
 }
 
 /// Has a child go the way of a daemon, with or without its second fork, and then open a terminal.
-/// What has become of it, in its own words?
+/// Returns its own report.
 fn become_daemon(second_fork: bool, terminal: &Path) -> anyhow::Result<String> {
-    let (mut news, mut reporter) = io::pipe().context("cannot make a pipe")?;
+    let (mut reports, mut reporter) = io::pipe().context("cannot make a pipe")?;
     let child = child::start(|| {
         setsid().context("cannot make a session")?;
         if !second_fork {
@@ -48,8 +48,9 @@ fn become_daemon(second_fork: bool, terminal: &Path) -> anyhow::Result<String> {
     drop(reporter);
     let status = child::wait(child)?;
     let mut text = String::new();
-    news.read_to_string(&mut text)
-        .context("cannot read the news")?;
+    reports
+        .read_to_string(&mut text)
+        .context("cannot read the daemon's report")?;
     ensure!(status.success(), "child {child} failed: {status}");
 
     let (daemon, seen) = text
@@ -78,7 +79,7 @@ fn report(way: &str, terminal: &Path, reporter: &mut impl Write) -> anyhow::Resu
         "{this} After {way}, process {this} {leads} session {session}, with {has} controlling \
          terminal; by opening a terminal it gets {gets}."
     )
-    .context("cannot send the news")?;
+    .context("cannot send the report")?;
     Ok(0)
 }
 
