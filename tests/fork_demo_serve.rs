@@ -759,16 +759,48 @@ mod on_linux {
             assert_status(&server.get("/"), "503 Service Unavailable");
         }
         assert_status(&answer_to(silent), "503 Service Unavailable");
-        for _ in 0..4 {
+        // Bytes that the server left unread would break the connection off, and the answer with it.
+        kill(pid(server.id), Signal::SIGSTOP).expect("it runs");
+        let talkative = server.ask(&[b'x'; 20_000]);
+        kill(pid(server.id), Signal::SIGCONT).expect("it runs");
+        assert_status(&answer_to(talkative), "503 Service Unavailable");
+        for _ in 0..5 {
             assert_eq!(server.log.next(), "- - 503 -");
         }
         kill(pid(server.id), Signal::SIGTERM).expect("it runs");
         let errors = server.wait();
-        assert_eq!(errors.len(), 4, "{errors:?}");
+        assert_eq!(errors.len(), 5, "{errors:?}");
         for error in errors {
             let told = "cannot fork a child for a request: Resource temporarily unavailable";
             assert!(error.contains(told), "{error}");
         }
+    }
+
+    #[test]
+    fn a_time_limit_goes_on_while_a_child_is_interrupted() {
+        let server = Server::start(&["--head-timeout", "0.5"]);
+        let mut silent = server.connect();
+        let path = format!("/proc/{0}/task/{0}/children", server.id);
+        let child = loop {
+            let children = fs::read_to_string(&path).expect("the server runs");
+            if let Ok(child) = children.trim().parse() {
+                break pid(child);
+            }
+            thread::yield_now();
+        };
+        silent
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .expect("it can be set");
+        let mut interruptions = 0;
+        // If each interruption started the time anew, this would go on.
+        while silent.read(&mut [0]).is_err() {
+            for signal in [Signal::SIGTERM, Signal::SIGSTOP, Signal::SIGCONT] {
+                let _ = kill(child, signal);
+            }
+            interruptions += 1;
+            assert!(interruptions < 100, "the time is never up");
+        }
+        server.end();
     }
 
     /// How long the server leaves the system alone after a refusal.

@@ -18,12 +18,6 @@ use nix::{
 
 use crate::output;
 
-// Unwinding is in libgcc, of which std takes the shared half unless it meets this one first. A fork
-// copies the map of every library in the process: with this one it has five lines less to copy.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
-unsafe extern "C" {}
-
 /// Forks a child that runs `body` and ends, and returns the child's id to the parent.
 ///
 /// # Errors
@@ -32,10 +26,10 @@ pub fn start(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
     // Bytes that still wait in a buffer would be copied with it, and be written by both.
     io::stdout().flush()?;
     start_mute(|| {
-        let result = body();
-        // Nobody else will: the child's end flushes no buffer.
+        let result = panic::catch_unwind(AssertUnwindSafe(body));
+        // `_exit` flushes no buffer; after a panic, too, something may be in it.
         let _ = io::stdout().flush();
-        result
+        result.unwrap_or_else(|panic| panic::resume_unwind(panic))
     })
 }
 
@@ -75,8 +69,8 @@ pub fn wait(child: Pid) -> anyhow::Result<ExitStatus> {
 /// Any child, for [`reap`].
 pub const ANY: Pid = Pid::from_raw(-1);
 
-/// Strikes a child that has ended out of the process table, and says which one it was and how it
-/// ended. `None` if none has ended yet, and the `options` contain `WNOHANG`.
+/// Removes a child that has ended from the process table (reaps it), and says which one it was and
+/// how it ended. `None` if none has ended yet, and the `options` contain `WNOHANG`.
 ///
 /// # Errors
 /// `ECHILD` if there is no such child to wait for.

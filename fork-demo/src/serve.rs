@@ -184,10 +184,11 @@ impl Server {
         let child = self.children.start(|slot| {
             // A child that outlived the server would keep its port taken.
             drop(listener.take());
-            // The signals' handlers stay: in the child, all they do is keep SIGINT and SIGTERM from
-            // ending it. Ctrl-C goes to every process of the terminal's foreground group, so to the
+            // The handlers would write into the parent's pipe. The child ignores the signals
+            // instead, so that they do not end it. Ctrl-C goes to every process of the terminal's foreground group, so to the
             // children too, and so do the signals of `timeout` and of a shell's `kill %1`. The
             // requests under way are to be answered all the same.
+            signals::ignore_in_child()?;
             connection::serve(&connection, buffer, slot, head_limit)
         });
         if let Err(error) = child {

@@ -57,7 +57,7 @@ impl Children {
         }
     }
 
-    /// Strikes out all children that have ended, with a line in the log for each.
+    /// Reaps all children that have ended, with a line in the log for each.
     pub fn reap(&mut self, log: &mut Log) -> anyhow::Result<()> {
         // One signal may stand for many children: those that end while it waits add none.
         loop {

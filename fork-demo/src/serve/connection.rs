@@ -18,11 +18,12 @@ use super::{
 const SLOWEST: u64 = 60_000;
 /// How long a client may take to close its side after the answer.
 const LINGER: Duration = Duration::from_secs(2);
+/// How many times the parent reads from a client that it refuses.
+const REFUSED_READS: usize = 16;
 
 /// A time within which several things together must be done.
 #[derive(Clone, Copy)]
 pub struct TimeLimit {
-    whole: Duration,
     end: Instant,
 }
 
@@ -30,7 +31,7 @@ impl TimeLimit {
     /// Starts the time.
     pub fn new(whole: Duration) -> Self {
         let end = Instant::now() + whole;
-        Self { whole, end }
+        Self { end }
     }
 
     fn left(&self) -> Duration {
@@ -76,12 +77,7 @@ fn read_head<'a>(
     let mut length = 0;
     while Request::parse(&buffer[..length])?.is_none() {
         // For the whole head: if each byte had a time of its own, a client could stay for ever.
-        let left = if length == 0 {
-            limit.whole
-        } else {
-            limit.left()
-        };
-        match read(connection, &mut buffer[length..], left) {
+        match read(connection, &mut buffer[length..], limit) {
             Ok(0) if length == 0 => return Ok(None),
             // Half a head will never be a request.
             Ok(0) => return Err(Status::BadRequest),
@@ -96,12 +92,14 @@ fn read_head<'a>(
 }
 
 /// Reads what there is, or waits for it, but no longer than that.
-fn read(mut connection: &TcpStream, buffer: &mut [u8], longest: Duration) -> io::Result<usize> {
-    if longest.is_zero() {
-        return Err(ErrorKind::TimedOut.into());
-    }
-    connection.set_read_timeout(Some(longest))?;
+fn read(mut connection: &TcpStream, buffer: &mut [u8], limit: TimeLimit) -> io::Result<usize> {
     loop {
+        // Computed again after each interruption, which would otherwise start the time anew.
+        let left = limit.left();
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        connection.set_read_timeout(Some(left))?;
         match connection.read(buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -148,8 +146,13 @@ pub fn refuse(mut connection: &TcpStream, buffer: &mut [u8; HEAD_LIMIT]) {
     let _ = connection.set_nonblocking(true);
     send(connection, buffer, Status::Unavailable);
     let _ = connection.shutdown(Shutdown::Write);
-    // See `linger`; this is as much of it as can be done without waiting.
-    let _ = connection.read(buffer);
+    // See `linger`; this is as much of it as can be done without waiting. A client that sends
+    // without end is not read for ever.
+    for _ in 0..REFUSED_READS {
+        if !connection.read(buffer).is_ok_and(|bytes| bytes > 0) {
+            break;
+        }
+    }
 }
 
 /// Sends an answer, which is put together in `buffer`.
@@ -167,10 +170,7 @@ fn send(mut connection: &TcpStream, buffer: &mut [u8; HEAD_LIMIT], status: Statu
 /// it: one that sends a head that is far too long would never learn what was wrong.
 fn linger(connection: &TcpStream, buffer: &mut [u8]) {
     let _ = connection.shutdown(Shutdown::Write);
-    let mut limit = None;
-    let mut left = LINGER;
+    let limit = TimeLimit::new(LINGER);
     // Most clients send no more: they see the end of the answer, and close.
-    while read(connection, buffer, left).is_ok_and(|bytes| bytes > 0) {
-        left = limit.get_or_insert_with(|| TimeLimit::new(LINGER)).left();
-    }
+    while read(connection, buffer, limit).is_ok_and(|bytes| bytes > 0) {}
 }

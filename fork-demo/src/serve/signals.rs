@@ -15,7 +15,7 @@ use std::{
 
 use nix::{
     libc::{SIGCHLD, SIGINT, SIGTERM},
-    sys::signal::{SigSet, Signal},
+    sys::signal::{SigHandler, SigSet, Signal},
 };
 use signal_hook::{flag, low_level::pipe};
 
@@ -53,6 +53,15 @@ impl Signals {
     pub fn take_end(&self) -> bool {
         self.end.swap(false, Ordering::Relaxed)
     }
+}
+
+/// In a child: has SIGINT and SIGTERM do nothing, in place of the handlers inherited from the parent.
+pub fn ignore_in_child() -> nix::Result<()> {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        // SAFETY: to ignore a signal runs none of our code.
+        unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) }?;
+    }
+    Ok(())
 }
 
 /// Readable when signals have arrived that were not taken yet.
