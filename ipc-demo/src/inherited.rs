@@ -7,8 +7,6 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use anyhow::Context;
-
 use crate::output::report_error;
 
 /// Runs all that this program does.
@@ -17,7 +15,7 @@ use crate::output::report_error;
 /// What `program` returns, and what the system refuses to it.
 pub fn run(program: impl FnOnce() -> anyhow::Result<u8>) -> anyhow::Result<u8> {
     #[cfg(unix)]
-    reset_sigchld().context("cannot reset SIGCHLD")?;
+    reset_sigchld()?;
     report_the_librarys_panics();
     // Caught, and not ended at once: so what was opened is closed, and what was made is removed.
     panic::catch_unwind(AssertUnwindSafe(program)).unwrap_or_else(the_librarys_or_ours)
@@ -26,10 +24,12 @@ pub fn run(program: impl FnOnce() -> anyhow::Result<u8>) -> anyhow::Result<u8> {
 /// Makes sure that we can wait for our children. Who starts us may ignore SIGCHLD, and we inherit
 /// that: then the system reaps our children itself, and `wait` fails with "no child processes".
 #[cfg(unix)]
-fn reset_sigchld() -> nix::Result<()> {
+fn reset_sigchld() -> anyhow::Result<()> {
+    use anyhow::Context;
     use nix::sys::signal::{SigHandler, Signal, signal};
     // SAFETY: no handler is installed: the default action of SIGCHLD is none.
-    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map(drop)
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.context("cannot reset SIGCHLD")?;
+    Ok(())
 }
 
 /// Whether the library has panicked.
