@@ -6,7 +6,7 @@ use common::*;
 use predicates::prelude::*;
 
 /// Every lesson, as one types it, and how many lines it prints.
-const LESSONS: [(&[&str], usize); 9] = [
+const LESSONS: &[(&[&str], usize)] = &[
     (&[], 8),
     (&["queue", "--writers", "3"], 22),
     (&["queue", "--items", "1000"], 3),
@@ -15,6 +15,8 @@ const LESSONS: [(&[&str], usize); 9] = [
     (&["pipe", "--items", "100"], WAYS_OF_BLOCKS.len()),
     (&["shared"], 9),
     (&["lock"], LINES_OF_LOCK),
+    #[cfg(unix)]
+    (&["fds"], 3),
     (&["hangup"], 23),
 ];
 
@@ -489,6 +491,34 @@ fn a_lock_keeps_every_addition_and_outlives_an_owner_that_died() {
     assert_eq!(out.lines().count(), LINES_OF_LOCK, "{out}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_process_gets_descriptors_of_what_was_opened_after_its_start() {
+    let out = stdout(&run(demo!("fds")).success().stderr(""));
+    let child = capture(&out, r"Process (\d+) was given a name only, .*");
+    capture(&out, &format!("(.* Through it came: written by {child})"));
+    // 4 and 6: the child's reading moved the parent's place, so the open file is one.
+    capture(&out, r"(.* the parent stands at byte 10\.)");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_process_without_a_parent_to_connect_to_is_an_error() {
+    let expected = predicate::str::contains("cannot connect to the parent");
+    let name = std::env::temp_dir().join("ipc-demo-test-nobody");
+    let name = name.to_str().expect("it is UTF-8");
+    run(demo!("--child", "fd-receiver", name))
+        .code(1)
+        .stderr(expected);
+}
+
+#[cfg(not(unix))]
+#[test]
+fn descriptors_cannot_be_passed_here() {
+    let expected = predicate::str::contains("only a Unix has");
+    run(demo!("fds")).code(1).stderr(expected);
+}
+
 #[test]
 fn each_end_sees_the_other_die_and_a_forgotten_writer_is_caught() {
     let out = stdout(&run(demo!("hangup")).success().stderr(""));
@@ -531,7 +561,7 @@ fn each_end_sees_the_other_die_and_a_forgotten_writer_is_caught() {
 /// Checks each lesson, all at once: one of them waits for a second, another computes.
 fn with_each_lesson(check: impl Fn(&[&str], usize) + Sync) {
     std::thread::scope(|scope| {
-        for (lesson, lines) in LESSONS {
+        for &(lesson, lines) in LESSONS {
             let check = &check;
             scope.spawn(move || check(lesson, lines));
         }
@@ -649,7 +679,7 @@ fn wrong_arguments_are_refused_with_what_is_allowed() {
 #[test]
 fn help_names_every_lesson_and_option() {
     let help = stdout(&run(demo!("--help")).success());
-    for lesson in ["queue", "pipe", "shared", "lock", "hangup"] {
+    for lesson in ["queue", "pipe", "shared", "lock", "fds", "hangup"] {
         assert!(help.contains(lesson), "{lesson}");
     }
     let help = stdout(&run(demo!("queue", "--help")).success());

@@ -71,6 +71,7 @@ fn lessons() -> &'static [&'static str] {
             "queue --writers 3 --items 1000",
             "pipe",
             "shared",
+            "fds",
             "hangup",
         ],
         "mt-vs-mp" => &[

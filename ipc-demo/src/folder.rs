@@ -26,6 +26,10 @@ mod unix {
             fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
             Ok(Self(()))
         }
+
+        pub fn path(&self) -> PathBuf {
+            own()
+        }
     }
 
     impl Drop for Folder {

@@ -9,6 +9,7 @@
 //! cargo run -p ipc-demo -- pipe           a dialogue, and when its end comes: pipe.rs
 //! cargo run -p ipc-demo -- shared         64 MiB, sent and shared: shared.rs
 //! cargo run -p ipc-demo -- lock           one number, many who add to it: lock.rs
+//! cargo run -p ipc-demo -- fds            descriptors, to a process that is already there: fds.rs
 //! cargo run -p ipc-demo -- hangup         the other side dies: hangup.rs, forgotten.rs
 //! ```
 //!
@@ -22,6 +23,8 @@ use clap::{Parser, Subcommand};
 
 mod blocks;
 mod child;
+#[cfg(unix)]
+mod fds;
 mod folder;
 mod forgotten;
 mod hangup;
@@ -53,6 +56,8 @@ enum Lesson {
     Shared,
     /// Several processes add to one shared number, without a lock and with one.
     Lock,
+    /// A pipe and a file are passed to a process that was there before them.
+    Fds,
     /// The other side dies, or a writer is forgotten: what each end sees.
     Hangup,
 }
@@ -65,6 +70,8 @@ const ROLES: &[(&str, Role)] = &[
     ("block-writer", blocks::write),
     ("shared-reader", shared::read),
     ("adder", lock::add),
+    #[cfg(unix)]
+    ("fd-receiver", fds::receive_all),
     ("dying-pipe-writer", hangup::write_to_pipe),
     ("dying-pipe-reader", hangup::read_from_pipe),
     ("dying-sender", hangup::send),
@@ -91,6 +98,12 @@ fn run() -> anyhow::Result<u8> {
         },
         Lesson::Shared => shared::run(),
         Lesson::Lock => lock::run(),
+        #[cfg(unix)]
+        Lesson::Fds => fds::run(),
+        #[cfg(not(unix))]
+        Lesson::Fds => {
+            anyhow::bail!("this lesson needs sockets that pass descriptors, which only a Unix has")
+        }
         Lesson::Hangup => hangup::run(),
     }
 }

@@ -1,0 +1,165 @@
+//! Descriptors that are passed to a process which is already there.
+//!
+//! Mirrors Python's `socket.send_fds` and `socket.recv_fds`. Run it with `cargo run -p ipc-demo --
+//! fds`.
+//!
+//! A child inherits the descriptors that its parent had when it was started, and no later one. A
+//! socket of Unix can pass on more, to any process at its other end, related or not:
+//!
+//! ```text
+//! sender   -- sendmsg: one byte of data, and SCM_RIGHTS: [descriptor] -->   receiver, by recvmsg
+//! ```
+//!
+//! This is what ipc-channel does on Linux when the end of a channel, or shared memory, is sent.
+//!
+//! What to notice: no bytes of the pipe or the file are sent, and not the descriptor's number
+//! either. The receiver gets a descriptor of its own to the same open file, as if by `dup`.
+
+use std::{
+    env,
+    fs::File,
+    io::{self, IoSlice, IoSliceMut, Read, Seek, Write},
+    os::{
+        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+        unix::net::{UnixListener, UnixStream},
+    },
+    process::{self, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context, bail, ensure};
+use nix::{
+    cmsg_space,
+    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
+};
+
+use crate::{child::command, folder::Folder, interrupt, output::say};
+
+pub fn run() -> anyhow::Result<u8> {
+    let (socket, id, waiter) = start()?;
+    let passed = pass(&socket, id);
+    // If there was an error, the child is still waiting for a descriptor. This tells it to end.
+    drop(socket);
+    let status = waiter.join().expect("the thread does not panic");
+    let lines = passed?;
+    let status = status.context("cannot wait for the child")?;
+    ensure!(status.success(), "the child failed: {status}");
+    lines.iter().try_for_each(|line| say!("{line}"))?;
+    Ok(0)
+}
+
+/// A thread that waits for the child.
+type Waiter = JoinHandle<io::Result<ExitStatus>>;
+
+/// Starts a process that gets a name only, and returns the socket by which it has connected to that.
+fn start() -> anyhow::Result<(UnixStream, u32, Waiter)> {
+    // Ctrl-C would leave the socket's file behind.
+    let _deferred = interrupt::defer();
+    let folder = Folder::new()?;
+    let server = folder.path().join("socket");
+    let path = server
+        .to_str()
+        .context("the path for temporary files is no text")?;
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot make the socket {path}"))?;
+    let mut child = command("fd-receiver", path)?
+        .stdin(Stdio::null())
+        .spawn()
+        .context("cannot start the child")?;
+    let id = child.id();
+    let waiter = thread::Builder::new().spawn(move || {
+        let status = child.wait();
+        // If it ended before it connected, `accept` would wait for ever. So we connect.
+        let _ = UnixStream::connect(server);
+        status
+    });
+    let waiter = waiter.context("cannot start a thread")?;
+    let (socket, _) = listener.accept().context("cannot accept the child")?;
+    Ok((socket, id, waiter))
+}
+
+fn pass(socket: &UnixStream, id: u32) -> anyhow::Result<Vec<String>> {
+    let mut lines = vec![format!(
+        "Process {id} was given a name only, the socket's, and has connected to it."
+    )];
+
+    let (mut reader, writer) = os_pipe::pipe().context("cannot make a pipe")?;
+    send(socket, &writer)?;
+    // Now the message holds the writing end, or the child does: so the pipe is not at its end.
+    drop(writer);
+    let mut text = String::new();
+    reader
+        .read_to_string(&mut text)
+        .context("cannot read the pipe")?;
+    ensure!(!text.is_empty(), "the child wrote nothing into the pipe");
+    lines.push(format!(
+        "A pipe was made later, its writing end sent. Through it came: {text}"
+    ));
+
+    let program = env::current_exe().context("cannot find this program")?;
+    let mut file = File::open(&program).context("cannot open this program's file")?;
+    file.read_exact(&mut [0; 4])
+        .context("cannot read this program's file")?;
+    send(socket, &file)?;
+    // The child answers by closing its socket.
+    let mut socket = socket;
+    socket
+        .read_to_end(&mut Vec::new())
+        .context("cannot wait for the child")?;
+    let place = file
+        .stream_position()
+        .context("cannot ask for the place in the file")?;
+    lines.push(format!(
+        "A file was read up to byte 4, then sent. The child read 6 more: the parent stands at byte {place}."
+    ));
+    Ok(lines)
+}
+
+fn send(socket: &UnixStream, descriptor: &impl AsFd) -> anyhow::Result<()> {
+    let rights = [descriptor.as_fd().as_raw_fd()];
+    // One byte at least: a message without data may not carry a descriptor.
+    let data = [IoSlice::new(b"d")];
+    let control = [ControlMessage::ScmRights(&rights)];
+    let socket = socket.as_raw_fd();
+    let sent = sendmsg::<()>(socket, &data, &control, MsgFlags::empty(), None);
+    sent.context("cannot send a descriptor").map(drop)
+}
+
+fn receive(socket: &UnixStream) -> anyhow::Result<OwnedFd> {
+    let (mut byte, mut space) = ([0], cmsg_space!([i32; 1]));
+    let mut data = [IoSliceMut::new(&mut byte)];
+    let message = recvmsg::<()>(
+        socket.as_raw_fd(),
+        &mut data,
+        Some(&mut space),
+        MsgFlags::empty(),
+    )
+    .context("cannot receive a descriptor")?;
+    match message
+        .cmsgs()
+        .context("cannot receive a descriptor")?
+        .next()
+    {
+        Some(ControlMessageOwned::ScmRights(rights)) => {
+            // SAFETY: the system has just made this descriptor, for us, and nobody else knows of it.
+            Ok(unsafe { OwnedFd::from_raw_fd(rights[0]) })
+        }
+        _ => bail!("a message came without a descriptor"),
+    }
+}
+
+/// The child. It inherited nothing of what it uses here.
+pub fn receive_all(name: String) -> anyhow::Result<u8> {
+    let socket = UnixStream::connect(&name);
+    interrupt::allow();
+    let socket = socket.context("cannot connect to the parent")?;
+
+    let mut pipe = File::from(receive(&socket)?);
+    write!(pipe, "written by {}", process::id()).context("cannot write to the pipe")?;
+    // The last writing end: now the parent reads the end of file.
+    drop(pipe);
+    let mut file = File::from(receive(&socket)?);
+    file.read_exact(&mut [0; 6])
+        .context("cannot read the file")?;
+    Ok(0)
+}
