@@ -18,64 +18,70 @@
 use std::{
     env,
     fs::File,
-    io::{self, IoSlice, IoSliceMut, Read, Seek, Write},
+    io::{IoSlice, IoSliceMut, Read, Seek, Write},
     os::{
         fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
-    process::{self, ExitStatus, Stdio},
-    thread::{self, JoinHandle},
+    process::{self, Child},
 };
 
 use anyhow::{Context, bail, ensure};
 use nix::{
     cmsg_space,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
 };
 
 use crate::{child::command, folder::Folder, interrupt, output::say};
 
 pub fn run() -> anyhow::Result<u8> {
-    let (socket, id, waiter) = start()?;
-    let passed = pass(&socket, id);
+    let (socket, mut child) = start()?;
+    let passed = pass(&socket, child.id());
     // If there was an error, the child is still waiting for a descriptor. This tells it to end.
     drop(socket);
-    let status = waiter.join().expect("the thread does not panic");
+    let status = child.wait().context("cannot wait for the child")?;
     let lines = passed?;
-    let status = status.context("cannot wait for the child")?;
     ensure!(status.success(), "the child failed: {status}");
     lines.iter().try_for_each(|line| say!("{line}"))?;
     Ok(0)
 }
 
-/// A thread that waits for the child.
-type Waiter = JoinHandle<io::Result<ExitStatus>>;
-
 /// Starts a process that gets a name only, and returns the socket by which it has connected to that.
-fn start() -> anyhow::Result<(UnixStream, u32, Waiter)> {
+fn start() -> anyhow::Result<(UnixStream, Child)> {
     // Ctrl-C would leave the socket's file behind.
     let _deferred = interrupt::defer();
     let folder = Folder::new()?;
-    let server = folder.path().join("socket");
-    let path = server
+    let path = folder.path().join("socket");
+    let path = path
         .to_str()
         .context("the path for temporary files is no text")?;
     let listener =
         UnixListener::bind(path).with_context(|| format!("cannot make the socket {path}"))?;
-    let mut child = command("fd-receiver", path)?
-        .stdin(Stdio::null())
+    let (ended, held_by_child) = os_pipe::pipe().context("cannot make a pipe")?;
+    let mut command = command("fd-receiver", path)?;
+    let mut child = command
+        .stdin(held_by_child)
         .spawn()
         .context("cannot start the child")?;
-    let id = child.id();
-    let waiter = thread::Builder::new().spawn(move || {
-        let status = child.wait();
-        // If it ended before it connected, `accept` would wait for ever. So we connect.
-        let _ = UnixStream::connect(server);
-        status
-    });
-    let waiter = waiter.context("cannot start a thread")?;
-    let (socket, _) = listener.accept().context("cannot accept the child")?;
-    Ok((socket, id, waiter))
+    drop(command);
+
+    // `accept` alone would wait for ever if the child ended before it connected.
+    let mut either = [listener.as_fd(), ended.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    let polled = poll(&mut either, PollTimeout::NONE);
+    if polled.is_err() || either[0].any() != Some(true) {
+        let _ = child.kill();
+        let status = child.wait().context("cannot wait for the child")?;
+        bail!("the child has not connected: {status}");
+    }
+    match listener.accept() {
+        Ok((socket, _)) => Ok((socket, child)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error).context("cannot accept the child")
+        }
+    }
 }
 
 fn pass(socket: &UnixStream, id: u32) -> anyhow::Result<Vec<String>> {
