@@ -42,9 +42,9 @@ pub fn run() -> anyhow::Result<u8> {
         (child, go)
     };
 
-    let seen = while_another_thread_has_the_lock(|| Ok((fork_now()?, new_program()?)));
+    let seen = while_another_thread_has_the_lock(|| Ok((fork_now()?, new_program())));
     // By now the thread has opened the lock and is gone: in the parent.
-    let late = seen.and_then(|(child, program)| Ok((child::wait(child)?, program)));
+    let late = seen.and_then(|(child, program)| Ok((child::wait(child)?, program?)));
     let (child, go) = early;
     drop(go);
     let early = child::wait(child)?;
