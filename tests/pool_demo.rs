@@ -349,6 +349,13 @@ fn a_task_whose_worker_dies_is_run_once_more_by_another() {
 
 #[cfg(unix)]
 #[test]
+fn what_a_task_did_before_its_worker_died_is_done_twice_unless_it_may_be_repeated() {
+    let out = stdout(&run(demo!("crash", "--max-seconds", "0.02")).success());
+    capture(&out, r"(9 payments received, 8 different ones\.)");
+}
+
+#[cfg(unix)]
+#[test]
 fn a_task_that_kills_every_worker_is_given_up_and_the_others_finish() {
     let assert = run(demo!("crash", "--poison", "--max-seconds", "0.05")).code(1);
     let out = stdout(&assert);

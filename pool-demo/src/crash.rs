@@ -6,11 +6,21 @@
 //! yourself.)
 //!
 //! What to notice: the other workers never stop. The task that was interrupted begins again from
-//! its beginning, in another worker: what it had done before, it does twice. A task that kills
+//! its beginning, in another worker: what it had done before, it does twice. Each task here makes a
+//! payment when it begins, as a message to another place. Who adds up the messages counts one
+//! payment twice; who notes the number of each payment does not: noting it again changes nothing
+//! (it is *idempotent*). A task that kills
 //! every worker, a poison task, is given up after the second: or else it would never end.
 
-use std::{fmt, process, thread, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt, io,
+    net::{SocketAddr, UdpSocket},
+    process, thread,
+    time::Duration,
+};
 
+use anyhow::Context;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +64,49 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<u8> {
+    let bank = UdpSocket::bind("127.0.0.1:0").context("cannot open a socket for payments")?;
+    let address = bank.local_addr()?;
+    let payments = thread::Builder::new().spawn(move || receive_payments(&bank))?;
+    let code = crash(options, address)?;
+    pay(address, NO_MORE)?;
+    let (received, noted) = payments.join().expect("it does not panic")?;
+    say!("{received} payments received, {noted} different ones.")?;
+    Ok(code)
+}
+
+/// What the bank is told when nobody will pay any more.
+const NO_MORE: u32 = u32::MAX;
+
+/// Whoever pays does not wait longer for a reply.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn pay(bank: SocketAddr, number: u32) -> anyhow::Result<()> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.send_to(&number.to_le_bytes(), bank)?;
+    // The bank's reply: then it has the payment.
+    socket
+        .recv(&mut [0; 4])
+        .context("the bank does not reply")?;
+    Ok(())
+}
+
+/// Counts payments in two ways: each message, and each number.
+fn receive_payments(bank: &UdpSocket) -> io::Result<(u32, usize)> {
+    let (mut received, mut noted) = (0, HashSet::new());
+    let mut number = [0; 4];
+    loop {
+        let (_, payer) = bank.recv_from(&mut number)?;
+        bank.send_to(&number, payer)?;
+        if u32::from_le_bytes(number) == NO_MORE {
+            return Ok((received, noted.len()));
+        }
+        received += 1;
+        noted.insert(number);
+    }
+}
+
+fn crash(options: &Options, bank: SocketAddr) -> anyhow::Result<u8> {
     let seed = options.seed;
     let mut random = seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
     let chosen = random.u32(0..options.tasks);
@@ -67,6 +120,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         let duration = options.max_seconds.mul_f64(random.f64());
         tasks.push(RiskyTask {
             task: LongTimeTask { number, duration },
+            bank,
             fatal_attempts: match (number == chosen, options.poison) {
                 (false, _) => 0,
                 (true, false) => 1,
@@ -98,6 +152,8 @@ fn draw(bars: &[Bar], options: &Options, failed: usize) -> anyhow::Result<u8> {
 #[derive(Serialize, Deserialize)]
 pub struct RiskyTask {
     task: LongTimeTask,
+    /// Where it pays.
+    bank: SocketAddr,
     /// How many attempts end with the death of the worker.
     fatal_attempts: u8,
 }
@@ -113,6 +169,7 @@ impl Task for RiskyTask {
     type Output = Bar;
 
     fn run(&self, attempt: Attempt) -> anyhow::Result<Bar> {
+        pay(self.bank, self.task.number)?;
         if attempt.number > self.fatal_attempts {
             return self.task.run(attempt);
         }

@@ -84,17 +84,17 @@ pub trait Pool<T: Task> {
     fn map(&self, tasks: Vec<T>, chunk_size: Option<usize>) -> anyhow::Result<Vec<T::Output>> {
         let chosen = || default_chunk_size(tasks.len(), self.workers());
         let chunk_size = chunk_size.unwrap_or_else(chosen);
-        let sheet = Arc::new(Sheet::new(tasks, chunk_size));
+        let shared = Arc::new(SharedTasks::new(tasks, chunk_size));
         // One job for each worker, whatever the number of tasks: who is free cuts off the next
         // chunk, and none of them waits in the queue.
         let mut ends = Vec::new();
         for _ in 0..self.workers() {
             let (done, end) = oneshot::channel();
-            let sheet = Arc::clone(&sheet);
+            let shared = Arc::clone(&shared);
             self.submit(Box::new(move |worker| {
-                while let Some(chunk) = sheet.next_chunk() {
-                    let outcomes = worker.run(&sheet.tasks[chunk.clone()])?;
-                    sheet.put(chunk, outcomes);
+                while let Some(chunk) = shared.next_chunk() {
+                    let outcomes = worker.run(&shared.tasks[chunk.clone()])?;
+                    shared.put(chunk, outcomes);
                 }
                 let _ = done.send(());
                 Ok(())
@@ -104,7 +104,7 @@ pub trait Pool<T: Task> {
         for end in ends {
             end.recv().ok().context(LOST)?;
         }
-        let outcomes = mem::take(&mut *sheet.outcomes()).into_iter();
+        let outcomes = mem::take(&mut *shared.outcomes()).into_iter();
         let output = |outcome: Option<Outcome<T>>| outcome.context(LOST)?.map_err(|e| anyhow!(e));
         outcomes.map(output).collect()
     }
@@ -146,7 +146,7 @@ impl<T: Task> AsyncResult<T> {
 }
 
 /// What the workers of a `map` share: the tasks, and a place for the outcome of each.
-struct Sheet<T: Task> {
+struct SharedTasks<T: Task> {
     tasks: Vec<T>,
     chunk_size: usize,
     /// The first task that nobody has taken.
@@ -154,7 +154,7 @@ struct Sheet<T: Task> {
     outcomes: Mutex<Vec<Option<Outcome<T>>>>,
 }
 
-impl<T: Task> Sheet<T> {
+impl<T: Task> SharedTasks<T> {
     fn new(tasks: Vec<T>, chunk_size: usize) -> Self {
         Self {
             outcomes: Mutex::new(tasks.iter().map(|_| None).collect()),
