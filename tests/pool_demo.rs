@@ -146,6 +146,7 @@ fn four_tasks_run_at_once_and_the_fifth_waits() {
     let mut demo = demo!("--seed", "2", "--max-seconds", "3600")
         .spawn()
         .expect("the demo can be started");
+    let _guard = Guard(demo.id());
     // Each takes minutes: so all of them run when the last of them has begun.
     let mut out = String::new();
     for _ in 0..4 {
@@ -431,6 +432,7 @@ fn ten_workers_that_die_in_a_row_end_the_pool() {
         .args(["--tasks", "1000"])
         .spawn()
         .expect("the demo can be started");
+    let _guard = Guard(demo.id());
     let mut dead = String::new();
     for _ in 0..10 {
         let out = read_until(&mut demo, ")...\n");
@@ -454,6 +456,7 @@ fn workers_that_die_as_fast_as_they_are_started_end_the_pool() {
         .args(["--tasks", "1000"])
         .spawn()
         .expect("the demo can be started");
+    let _guard = Guard(demo.id());
     read_until(&mut demo, "Run task 0");
     let start = Instant::now();
     while demo.try_wait().expect("it can be waited for").is_none() {
@@ -485,6 +488,7 @@ fn a_worker_that_cannot_be_replaced_ends_the_pool() {
     let mut demo = command(&name, &["--workers", "2", "--max-seconds", "3600"])
         .spawn()
         .expect("the demo can be started");
+    let _guard = Guard(demo.id());
     let mut out = read_until(&mut demo, "Run task 1");
     out += &read_until(&mut demo, ")...\n");
     std::fs::remove_file(&name).expect("it is there");
@@ -665,6 +669,7 @@ fn a_program_that_a_task_starts_does_not_inherit_the_connection() {
     let mut demo = demo!("--workers", "1", "--tasks", "1", "--max-seconds", "3600")
         .spawn()
         .expect("the demo can be started");
+    let _guard = Guard(demo.id());
     let out = read_until(&mut demo, ")...\n");
     let worker = &workers_of(&out)[0];
     let stdin = std::fs::read_link(format!("/proc/{worker}/fd/0"));
@@ -845,6 +850,47 @@ fn remote_workers_end_when_their_master_is_killed() {
     std::io::Read::read_exact(&mut errors, &mut line).expect("a worker is started");
     demo.stderr = Some(errors);
     kill_only_the_parent(demo);
+}
+
+#[cfg(unix)]
+#[test]
+fn remote_workers_end_when_their_master_is_interrupted_or_terminated() {
+    use nix::sys::signal::{Signal, kill, killpg};
+    adopt_orphans();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let via = r#"sh -c 'echo started >&2; exec "$0" "$@"'"#;
+        let mut demo = demo!("remote", "--tasks", "100000", "--via", via)
+            .spawn()
+            .expect("the demo can be started");
+        let mut line = [0; 8];
+        let errors = demo.stderr.as_mut().expect("it is a pipe");
+        std::io::Read::read_exact(errors, &mut line).expect("a worker is started");
+        // Ctrl-C reaches the whole group; who terminates a program knows its own id only.
+        match signal {
+            Signal::SIGINT => killpg(pid(demo.id()), signal),
+            _ => kill(pid(demo.id()), signal),
+        }
+        .expect("it runs");
+        let end = finish_with_orphans(demo);
+        assert!(!end.status.success(), "{signal}: {end:#?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_way_that_is_late_or_fails_twice_and_then_works_is_used() {
+    let late = r#"sh -c 'sleep 0.2; exec "$0" "$@"'"#;
+    assert_eq!(remote(&["--via", late]).1, "");
+
+    let folder = std::env::temp_dir().join(format!("pool-demo-twice-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a folder can be made");
+    let (one, two) = (folder.join("1"), folder.join("2"));
+    let (one, two) = (one.display(), two.display());
+    let via =
+        format!(r#"sh -c 'mkdir {one} 2>/dev/null || mkdir {two} 2>/dev/null || exec "$0" "$@"'"#);
+    let (_, errors) = remote(&["--via", &via]);
+    std::fs::remove_dir_all(&folder).expect("it is there");
+    assert_eq!(errors.matches("once more in").count(), 2, "{errors}");
 }
 
 #[cfg(target_os = "linux")]

@@ -195,6 +195,18 @@ pub fn group_is_gone(demo: u32) -> bool {
     killpg(pid(demo), None) == Err(Errno::ESRCH)
 }
 
+/// Ends a running demo and its children when an assertion fails: `let _guard = Guard(demo.id());`.
+pub struct Guard(pub u32);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // A test that passes has waited for the demo, whose id may be another's by now.
+        if thread::panicking() {
+            kill_group(self.0);
+        }
+    }
+}
+
 #[cfg(unix)]
 fn kill_group(demo: u32) {
     // It fails only if nobody is left, which is what we want.
