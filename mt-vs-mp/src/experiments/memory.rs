@@ -41,6 +41,21 @@ use crate::{
 
 #[cfg(unix)]
 mod afterwards;
+/// Where there is no fork, there is nothing to pay afterwards.
+#[cfg(not(unix))]
+mod afterwards {
+    use std::time::Duration;
+
+    use super::{Data, FirstWrite, Lab, Table};
+
+    pub fn first_write(_: &mut Data) -> anyhow::Result<Option<FirstWrite>> {
+        Ok(None)
+    }
+
+    pub fn table(_: &Lab, _: Duration) -> anyhow::Result<Option<Table>> {
+        Ok(None)
+    }
+}
 
 pub const EXPERIMENT: Experiment = Experiment {
     name: "memory",
@@ -146,10 +161,7 @@ static COSTS: Role<Parent, Costs> = Role {
             fork: cfg!(unix).then(|| several(&FORK)).transpose()?,
             page_tables: now.map(|memory| memory.page_tables as f64),
             huge: now.map_or(0.0, |memory| memory.huge as f64),
-            #[cfg(unix)]
             first_write: afterwards::first_write(&mut data)?,
-            #[cfg(not(unix))]
-            first_write: None,
         })
     },
 };
@@ -227,8 +239,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     let cases = lab.alternate(budget, parents, |parent| trial::run(&COSTS, parent))?;
     let finding = judge(&cases);
     let mut tables = tables(&cases);
-    #[cfg(unix)]
-    tables.push(afterwards::table(lab, afterwards_budget)?);
+    tables.extend(afterwards::table(lab, afterwards_budget)?);
     Ok(Finding {
         tables,
         plots: vec![plot(&cases)],

@@ -154,7 +154,7 @@ fn read(bytes: &[u8]) {
 }
 
 /// How much memory they take together, in each of the uses.
-pub fn table(lab: &Lab, budget: Duration) -> anyhow::Result<Table> {
+pub fn table(lab: &Lab, budget: Duration) -> anyhow::Result<Option<Table>> {
     let data = lab.mode.pick(4, 16, 64) * MIB;
     let all = lab.alternate(budget, 0..USES.len(), |&using| {
         trial::run(&TOGETHER, &(using, data))
@@ -163,7 +163,7 @@ pub fn table(lab: &Lab, budget: Duration) -> anyhow::Result<Table> {
         "{WORKERS} forked workers and their master, with one data set of {}:",
         amount(data as f64, Unit::Bytes)
     );
-    Ok(Table::of(
+    Ok(Some(Table::of(
         &title,
         &all,
         &[
@@ -172,5 +172,5 @@ pub fn table(lab: &Lab, budget: Duration) -> anyhow::Result<Table> {
                 it.figure_if_any(Unit::Bytes, |&all| all).into()
             }),
         ],
-    ))
+    )))
 }
