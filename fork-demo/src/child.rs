@@ -36,8 +36,8 @@ pub fn start(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
 /// As [`start`], but parent and child must leave stdout's buffer alone.
 pub fn start_mute(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
     // SAFETY: this process has no other thread whose half-done work (a held lock, say) the child
-    // would inherit. Only `copy::threads` ever starts one; it does not come here, and joins the
-    // thread before it returns.
+    // would inherit. The lessons that start one, `copy` and `locked`, do not come here while it is
+    // there.
     match unsafe { fork() }? {
         ForkResult::Child => end_with(body),
         ForkResult::Parent { child } => Ok(child),

@@ -252,7 +252,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
 fn parents(mode: Mode, left_out: &mut Vec<String>) -> Vec<Parent> {
     let (sizes, others): (&[u64], _) = mode.pick(
         (
-            &[0, 8, 32],
+            &[0, 32],
             Some("64 MiB and 256 MiB: --quick has no time for them"),
         ),
         (&[0, 64, 256], Some("1 GiB and 4 GiB: only with --full")),

@@ -370,7 +370,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
 fn crowds(lab: &Lab) -> Vec<Crowd> {
     let cores = lab.machine.cores;
     let (sizes, sleeping, span): (&[usize], &[usize], _) = lab.mode.pick(
-        (&[10, 100], &[100], 20),
+        (&[100], &[100], 10),
         (&[100, 1000], &[1000], 60),
         (&[10, 100, 1000, 4000, 8000], &[1000, 8000], 1000),
     );

@@ -80,29 +80,29 @@ const KINDS: &[Kind] = &[
     // It computes, about a millisecond for each task, and does nothing else.
     Kind {
         name: "computing",
-        tasks: (10, 20),
+        tasks: (5, 20),
         task: || count_primes(0..35_000),
         result: 3732,
-        share: 55,
+        share: 50,
     },
     // Tasks so small that to hand one over by a message takes longer than to do it.
     Kind {
         name: "chatty",
-        tasks: (800, 2500),
+        tasks: (300, 2500),
         task: || count_primes(0..500),
         result: 95,
-        share: 30,
+        share: 25,
     },
     // It waits, as for a disk or for somebody else's answer.
     Kind {
         name: "waiting",
-        tasks: (4, 8),
+        tasks: (2, 4),
         task: || {
             thread::sleep(Duration::from_millis(2));
             1
         },
         result: 1,
-        share: 15,
+        share: 25,
     },
 ];
 
