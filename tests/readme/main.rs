@@ -74,3 +74,17 @@ fn the_readmes_show_what_the_demo_prints() {
     }
     assert!(failures.is_empty(), "\n{failures}");
 }
+
+/// What is new in one language is missing in the other until somebody has translated it.
+#[test]
+fn both_languages_name_the_same_commands() {
+    let commands = |text: &str| -> Vec<String> {
+        let text = read(Path::new(text));
+        let quoted = text
+            .split('`')
+            .filter(|quoted| quoted.starts_with("cargo run "));
+        let shown = text.lines().filter_map(|line| line.strip_prefix("$ "));
+        quoted.chain(shown).map(str::to_owned).collect()
+    };
+    assert_eq!(commands("README.md"), commands("README.zh-CN.md"));
+}
