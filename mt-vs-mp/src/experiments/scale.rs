@@ -17,7 +17,6 @@
 use std::{
     fmt,
     hint::black_box,
-    mem, slice,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -162,15 +161,8 @@ struct Board {
 
 impl Board {
     fn new(members: usize) -> anyhow::Result<Self> {
-        let numbers = 3 + members;
-        let size = numbers * size_of::<Number>();
-        let memory = Mapping::shared(size.try_into().context("it has a size")?)?;
-        // SAFETY: there is room for so many, aligned to a page and zeroed, which are atomic zeros.
-        // All who share the memory use it as atomics.
-        let numbers: &'static [Number] =
-            unsafe { slice::from_raw_parts(memory.start().as_ptr(), numbers) };
-        // It stays until this process ends, which is when the trial does.
-        mem::forget(memory);
+        // SAFETY: these numbers are atomics.
+        let numbers = unsafe { Mapping::shared_atomics::<Number>(3 + members) }?;
         let [begin, late, late_99, tasks @ ..] = numbers else {
             unreachable!("there are more than three");
         };

@@ -1,6 +1,11 @@
 //! Memory that comes straight from the system, as its own pages and for this alone.
 
 use std::{ffi::c_void, num::NonZeroUsize, ptr::NonNull};
+#[cfg(unix)]
+use std::{mem, slice};
+
+#[cfg(unix)]
+use anyhow::Context;
 
 /// Some pages, zeroed in the beginning, which the system takes back when this is dropped.
 pub struct Mapping {
@@ -21,6 +26,21 @@ impl Mapping {
     pub fn shared(size: NonZeroUsize) -> anyhow::Result<Self> {
         let start = system::shared(size)?;
         Ok(Self { start, size })
+    }
+
+    /// So many numbers that this process and all that it forks share, as long as they last.
+    ///
+    /// # Safety
+    /// `T` consists of atomics alone: they may hold zeros, and may be changed by several processes.
+    #[cfg(unix)]
+    pub unsafe fn shared_atomics<T>(number: usize) -> anyhow::Result<&'static [T]> {
+        let size = NonZeroUsize::new(number * size_of::<T>()).context("there must be one")?;
+        let memory = Self::shared(size)?;
+        // SAFETY: there is room for so many, aligned to a page and zeroed; see above for `T`. It is
+        // never given back.
+        let numbers = unsafe { slice::from_raw_parts(memory.start().as_ptr(), number) };
+        mem::forget(memory);
+        Ok(numbers)
     }
 
     /// Where it begins: at the beginning of a page.

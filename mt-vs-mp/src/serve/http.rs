@@ -1,7 +1,7 @@
 //! The HTTP of one connection: requests come, answers go, in the same order.
 
 use std::{
-    io::{ErrorKind, Write},
+    io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
     time::{Duration, Instant},
 };
@@ -160,7 +160,7 @@ fn read_request<'a>(
                 Ok(None)
             };
         }
-        match waiting::read(connection, &mut received[*filled..]) {
+        match (&*connection).read(&mut received[*filled..]) {
             Ok(0) if *filled == 0 => return Ok(None),
             // Half a head will never be a request.
             Ok(0) => return Err(Status::BadRequest),
@@ -290,6 +290,6 @@ fn linger(connection: &TcpStream, buffer: &mut [u8]) {
     let deadline = Instant::now() + LINGER;
     while Instant::now() < deadline
         && waiting::readable(connection, None, deadline).is_ok_and(|wake| wake.client)
-        && waiting::read(connection, buffer).is_ok_and(|bytes| bytes > 0)
+        && (&*connection).read(buffer).is_ok_and(|bytes| bytes > 0)
     {}
 }

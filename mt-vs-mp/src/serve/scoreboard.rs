@@ -295,19 +295,11 @@ fn thread_id() -> u32 {
 /// `T` must consist of atomics alone: they may hold zeros, and may be changed by several processes.
 #[cfg(unix)]
 fn shared<T: Default>(number: usize) -> anyhow::Result<&'static [T]> {
-    use std::{num::NonZeroUsize, slice};
-
     use anyhow::Context;
-    use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
-    let size = NonZeroUsize::new(number * size_of::<T>()).context("there must be one worker")?;
-    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: a new mapping, at an address that the system picks, touches nothing that exists.
-    let memory = unsafe { mmap_anonymous(None, size, protection, MapFlags::MAP_SHARED) }
-        .context("cannot get memory for the scoreboard")?;
-    // SAFETY: the mapping is page-aligned, large enough, full of zeros and never unmapped; see above
-    // for `T`.
-    Ok(unsafe { slice::from_raw_parts(memory.cast().as_ptr(), number) })
+    // SAFETY: see above for `T`.
+    unsafe { crate::lab::mapping::Mapping::shared_atomics(number) }
+        .context("cannot get memory for the scoreboard")
 }
 
 /// One process has nobody to share with.

@@ -118,11 +118,6 @@ mod system {
         }
     }
 
-    /// Reads what there is.
-    pub fn read(mut connection: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-        connection.read(buffer)
-    }
-
     /// Waits until there is something to read.
     pub fn readable(
         connection: &TcpStream,
@@ -236,7 +231,7 @@ mod system {
 #[cfg(not(unix))]
 mod system {
     use std::{
-        io::{self, ErrorKind, Read, Write},
+        io::{self, ErrorKind, Write},
         net::{TcpListener, TcpStream},
         sync::{
             Arc,
@@ -303,10 +298,6 @@ mod system {
                 }
             }
         }
-    }
-
-    pub fn read(mut connection: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-        connection.read(buffer)
     }
 
     pub fn readable(
