@@ -7,10 +7,7 @@
 //! of a pipe. A child that reads the other end finds the end of file: it can finish its work and
 //! end. A parent does not wait for a detached child.
 
-use std::{
-    io::{self, BufRead, BufReader, Write},
-    process,
-};
+use std::io::{self, BufRead, BufReader, Write};
 
 use anyhow::{Context, bail};
 use comfy_table::{Table, presets};
@@ -54,9 +51,9 @@ fn lines_after(
     let mut lines = BufReader::new(stderr).lines();
     let mut parent = Process::new("parent", [kind]).stderr(writer);
     parent.start()?;
-    let ready = lines.next().context("the child wrote nothing")??;
-    let child = ready.strip_prefix(READY);
-    let child = child.with_context(|| format!("the child is not ready, but wrote {ready:?}"))?;
+    let started = lines.next().context("the parent wrote nothing")??;
+    let child = started.strip_prefix(STARTED);
+    let child = child.with_context(|| format!("the parent started no child: {started:?}"))?;
     end(parent)?;
     // The lines end when both have ended: parent and child both hold the pipe's writing end.
     let lines: Vec<_> = lines.collect::<io::Result<_>>()?;
@@ -78,10 +75,13 @@ fn reap_orphan(child: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A child writes it with its process id.
-const READY: &str = "ready ";
+/// The parent writes it with its child's process id.
+const STARTED: &str = "started ";
 
-/// The parent: starts a child, and returns when it is asked to.
+/// The parent: starts a child, says so, and returns when it is asked to.
+///
+/// (If the child said so itself, a child that is killed before would never say it, and the two who
+/// wait for each other, this parent and the one who reads the line, would wait for ever.)
 pub fn parent(args: &[String]) -> anyhow::Result<u8> {
     let kind = args.first().context("no kind of child")?;
     let mut child = Process::new("child", [kind]);
@@ -91,6 +91,8 @@ pub fn parent(args: &[String]) -> anyhow::Result<u8> {
         _ => bail!("no such kind of child: {kind:?}"),
     }
     child.start()?;
+    let id = child.pid().context("it was started")?;
+    writeln!(io::stderr(), "{STARTED}{id}")?;
     target::wait_for_the_parent_to_go()?;
     if kind == "detached" {
         child.detach();
@@ -108,7 +110,6 @@ pub fn child(args: &[String]) -> anyhow::Result<u8> {
         #[cfg(unix)]
         nix::unistd::setsid().context("cannot make a session")?;
     }
-    writeln!(io::stderr(), "{READY}{}", process::id())?;
     target::wait_for_the_parent_to_go()?;
     writeln!(io::stderr(), "the child finishes its work")?;
     Ok(0)
