@@ -12,7 +12,7 @@ use std::{
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
     os::unix::process::CommandExt,
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
     sync::{
         Mutex,
         mpsc::{self, Receiver, RecvTimeoutError},
@@ -98,19 +98,25 @@ impl Server {
     /// Starts a server. Of its log, nothing is read yet but the address.
     fn run_unread(mut command: Command) -> (Self, ChildStdout) {
         let mut demo = command.spawn().expect("the demo can be started");
-        let first = read_until(&mut demo, "\n");
+        let address = read_until(&mut demo, "\n");
         let log = demo.stdout.take().expect("stdout is a pipe");
         let errors = demo.stderr.take().expect("stderr is a pipe");
+        (Self::new(demo, &address, errors), log)
+    }
+
+    /// A server that has printed its address.
+    fn new(demo: Child, address: &str, errors: ChildStderr) -> Self {
+        let id = demo.id();
         let mut server = Self {
-            id: demo.id(),
+            id,
             demo: Some(demo),
             port: 0,
             log: Lines::of(io::empty()),
             errors: Lines::of(errors),
         };
-        let port = capture(&first, r"Listening on http://127\.0\.0\.1:(\d+)/");
+        let port = capture(address, r"Listening on http://127\.0\.0\.1:(\d+)/");
         server.port = port.parse().expect("it is a port");
-        (server, log)
+        server
     }
 
     fn try_connect(&self) -> io::Result<TcpStream> {
@@ -173,6 +179,16 @@ impl Server {
         });
         assert_eq!(second.unwrap_or_default(), "", "it still serves");
         drop(first);
+    }
+
+    /// The children that the server has at this moment.
+    #[cfg(target_os = "linux")]
+    fn children(&self) -> Vec<nix::unistd::Pid> {
+        let path = format!("/proc/{0}/task/{0}/children", self.id);
+        let children = fs::read_to_string(path).expect("the server runs");
+        let ids = children.split_whitespace();
+        ids.map(|id| pid(id.parse().expect("it is an id")))
+            .collect()
     }
 
     /// How long the server has used a processor. Elsewhere than on Linux, it seems to use none.
@@ -777,14 +793,71 @@ mod on_linux {
     }
 
     #[test]
+    fn a_terminal_that_nobody_reads_does_not_stop_the_server() {
+        const CHILDREN: usize = 300;
+
+        let terminal = nix::pty::openpty(None, None).expect("a terminal can be made");
+        let mut command = demo!("serve", "--port", "0", "--max-children", "400");
+        command.stdout(terminal.slave);
+        let mut demo = command.spawn().expect("the demo can be started");
+        // It holds the terminal's other end too, and would keep the terminal open.
+        drop(command);
+        let mut screen = BufReader::new(fs::File::from(terminal.master));
+        let mut address = String::new();
+        screen
+            .read_line(&mut address)
+            .expect("a terminal can be read");
+        let errors = demo.stderr.take().expect("stderr is a pipe");
+        let server = Server::new(demo, address.trim_end(), errors);
+
+        let mut clients: Vec<_> = (0..CHILDREN).map(|_| server.connect()).collect();
+        let start = Instant::now();
+        while server.children().len() < CHILDREN {
+            assert!(
+                start.elapsed() < LIMIT,
+                "{} children",
+                server.children().len()
+            );
+            thread::yield_now();
+        }
+        // All end while the server is stopped: then it has more to write at once than the terminal
+        // takes.
+        kill(pid(server.id), Signal::SIGSTOP).expect("it runs");
+        for client in &mut clients {
+            let request = format!("GET {} HTTP/1.1\r\n\r\n", long_path());
+            client.write_all(request.as_bytes()).expect("a child reads");
+        }
+        for client in clients {
+            assert_status(&answer_to(client), "200 OK");
+        }
+        kill(pid(server.id), Signal::SIGCONT).expect("it is stopped");
+        // It gets the time to fill the terminal. (A client that comes before that would not notice
+        // a write that waits: the end of its child would interrupt it.)
+        thread::sleep(Duration::from_millis(200));
+        for _ in 0..3 {
+            server.assert_serves();
+        }
+        server.assert_waits_without_working();
+
+        // When the terminal is read again, it shows every line, and each once and whole.
+        let mut lines = screen.lines();
+        for _ in 0..CHILDREN {
+            let line = lines
+                .next()
+                .expect("a line")
+                .expect("a terminal can be read");
+            capture(line.trim_end(), r"GET /\?x{230} (200) \d+");
+        }
+        kill(pid(server.id), Signal::SIGKILL).expect("it runs");
+    }
+
+    #[test]
     fn a_time_limit_goes_on_while_a_child_is_interrupted() {
         let server = Server::start(&["--head-timeout", "0.5"]);
         let mut silent = server.connect();
-        let path = format!("/proc/{0}/task/{0}/children", server.id);
         let child = loop {
-            let children = fs::read_to_string(&path).expect("the server runs");
-            if let Ok(child) = children.trim().parse() {
-                break pid(child);
+            if let [child] = server.children()[..] {
+                break child;
             }
             thread::yield_now();
         };

@@ -19,7 +19,7 @@
 //! crashed child was at, [`log`] how it tells what it has seen.
 
 use std::{
-    io::{self, ErrorKind},
+    io::ErrorKind,
     net::{Ipv4Addr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
@@ -57,6 +57,7 @@ pub fn run(port: u16, max_children: usize, head_timeout: Duration) -> anyhow::Re
     let listener = TcpListener::bind(address)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .with_context(|| format!("cannot listen on {}:{}", address.0, port))?;
+    let log = Log::new().context("cannot open the log")?;
     // The one line that is not just log: without it nobody would know where to go.
     say!("Listening on http://{}/", listener.local_addr()?)?;
 
@@ -68,7 +69,7 @@ pub fn run(port: u16, max_children: usize, head_timeout: Duration) -> anyhow::Re
         pause: None,
         children: Children::new(max_children)?,
         signals,
-        log: Log::new(),
+        log,
         buffer: Box::new([0; HEAD_LIMIT]),
         head_timeout,
     };
@@ -143,8 +144,8 @@ impl Server {
         // While there is no child to spare, newcomers wait in the listener's queue.
         let accepts = pause.is_none() && !self.children.is_full();
         let listener = self.listener.as_ref().filter(|_| accepts);
-        let stdout = (!self.log.is_empty()).then(io::stdout);
-        waiting::wait(&self.signals, listener, stdout, [deadline, pause])
+        let log = Some(&self.log).filter(|log| !log.is_empty());
+        waiting::wait(&self.signals, listener, log, [deadline, pause])
     }
 
     /// Does what the signals ask for. True if one of them asks for the end.

@@ -1,17 +1,26 @@
 //! A log that cannot stop the server.
 //!
-//! A write to a pipe waits while nobody reads it, and so does one to a terminal after Ctrl-S. The
-//! parent may not wait for that: so lines are kept until the reader has room for them, and when too
-//! many are kept, new ones are lost, and counted. And a reader that leaves (`serve | head -1`, to
-//! learn the address) ends the log, but not the server.
+//! A write to a pipe waits while the pipe is full, and so does one to a terminal after Ctrl-S. The
+//! parent must not wait for whoever reads its log. So it keeps its lines until `poll` says that
+//! there is room for them. When too many are kept, new ones are dropped, and counted. A reader that
+//! leaves (`serve | head -1`, to learn the address) ends the log, but not the server.
 
 use std::{
     fmt,
+    fs::File,
     io::{self, Write},
     mem,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
 };
 
-use nix::{errno::Errno, libc::PIPE_BUF, unistd};
+use nix::{
+    errno::Errno,
+    libc::{O_NOCTTY, O_NONBLOCK, PIPE_BUF},
+    unistd,
+};
 
 use crate::output::report_error;
 
@@ -19,6 +28,7 @@ use crate::output::report_error;
 const LIMIT: usize = 256 * 1024;
 
 pub struct Log {
+    out: OwnedFd,
     /// Whole lines that are not yet written.
     kept: Vec<u8>,
     /// How many lines came after those, and were not kept.
@@ -27,12 +37,14 @@ pub struct Log {
 }
 
 impl Log {
-    pub fn new() -> Self {
-        Self {
+    pub fn new() -> io::Result<Self> {
+        let stdout = || io::stdout().as_fd().try_clone_to_owned();
+        Ok(Self {
+            out: terminal().map_or_else(stdout, Ok)?,
             kept: Vec::new(),
             lost: 0,
             reader_left: false,
-        }
+        })
     }
 
     /// Whether there is nothing to be written.
@@ -51,12 +63,12 @@ impl Log {
         }
     }
 
-    /// Writes a few lines: no more than stdout takes at once when `poll` calls it writable.
+    /// Writes a few lines: no more than a pipe takes at once when `poll` calls it writable.
     pub fn write(&mut self) {
         let start = &self.kept[..self.kept.len().min(PIPE_BUF)];
         let end_of_line = start.iter().rposition(|&byte| byte == b'\n');
         let lines = &start[..end_of_line.map_or(0, |end| end + 1)];
-        match unistd::write(io::stdout(), lines) {
+        match unistd::write(&self.out, lines) {
             Ok(written) => {
                 self.kept.drain(..written);
                 let room = self.kept.len() <= LIMIT;
@@ -80,4 +92,23 @@ impl Log {
             }
         }
     }
+}
+
+/// What `poll` waits for when there is something to be written.
+impl AsFd for Log {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.out.as_fd()
+    }
+}
+
+/// The terminal, if stdout is one, opened anew so that a write never waits.
+///
+/// It is writable for `poll` when it has room for one byte, and a line is longer. (A pipe promises
+/// room for `PIPE_BUF` bytes.) To make stdout itself non-blocking would do so for everybody who has
+/// it open, the shell too.
+fn terminal() -> Option<OwnedFd> {
+    let path = unistd::ttyname(io::stdout()).ok()?;
+    let mut options = File::options();
+    options.write(true).custom_flags(O_NONBLOCK | O_NOCTTY);
+    Some(options.open(path).ok()?.into())
 }

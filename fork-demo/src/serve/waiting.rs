@@ -1,7 +1,7 @@
 //! Where the parent waits: for whatever comes first.
 
 use std::{
-    io::{self, Stdout},
+    io,
     net::TcpListener,
     os::fd::AsFd,
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use super::signals::Signals;
+use super::{log::Log, signals::Signals};
 
 /// What happened while the server waited.
 #[derive(Default)]
@@ -28,14 +28,13 @@ pub struct Events {
 pub fn wait(
     signals: &Signals,
     listener: Option<&TcpListener>,
-    log: Option<Stdout>,
+    log: Option<&Log>,
     deadlines: [Option<Instant>; 2],
 ) -> anyhow::Result<Events> {
     // What is not waited for now gives its place to a descriptor that is asked nothing.
     let nothing = || PollFd::new(signals.as_fd(), PollFlags::empty());
     let mut fds = [
-        log.as_ref()
-            .map_or_else(nothing, |log| PollFd::new(log.as_fd(), PollFlags::POLLOUT)),
+        log.map_or_else(nothing, |log| PollFd::new(log.as_fd(), PollFlags::POLLOUT)),
         PollFd::new(signals.as_fd(), PollFlags::POLLIN),
         listener.map_or_else(nothing, |listener| {
             PollFd::new(listener.as_fd(), PollFlags::POLLIN)
