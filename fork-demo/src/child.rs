@@ -25,7 +25,7 @@ use crate::output;
 pub fn start(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
     // Bytes that still wait in a buffer would be copied with it, and be written by both.
     io::stdout().flush()?;
-    start_mute(|| {
+    start_without_stdout(|| {
         let result = panic::catch_unwind(AssertUnwindSafe(body));
         // `_exit` flushes no buffer; after a panic, too, something may be in it.
         let _ = io::stdout().flush();
@@ -34,7 +34,7 @@ pub fn start(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
 }
 
 /// As [`start`], but parent and child must leave stdout's buffer alone.
-pub fn start_mute(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
+pub fn start_without_stdout(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
     // SAFETY: this process has no other thread whose half-done work (a held lock, say) the child
     // would inherit. The lessons that start one, `copy` and `locked`, do not come here while it is
     // there.

@@ -10,16 +10,17 @@
 //! a second one without waiting for the requests under way.
 //!
 //! What to notice: the parent is one thread and waits in one place, for whatever comes first: a
-//! connection, a child's end, a signal, a reader of its log. It never waits for a client; that is
-//! what children are for. And every child is reaped, every descriptor closed, whatever clients do.
+//! connection, a child's end, a signal, room in its log. It never waits for a client; that is what
+//! children are for. And every child is reaped, every descriptor closed, whatever clients do.
 //!
-//! In reading order: this file is the parent's loop, [`waiting`] the place where it waits,
-//! [`signals`] how a signal ends that, [`children`] its table of children. [`connection`] is the
-//! child's side, [`request`] what little HTTP there is, [`scoreboard`] how the parent knows what a
-//! crashed child was at, [`log`] how it tells what it has seen.
+//! In reading order: this file is the parent's loop, [`children`] its table of children,
+//! [`connection`] the child's side, [`request`] what little HTTP there is. Then [`waiting`] is the
+//! place where the parent waits, [`signals`] how a signal ends that, [`scoreboard`] how the parent
+//! knows what a crashed child was doing, [`refused`] what happens when there can be no child, and
+//! [`log`] how a log is written that cannot stop the server.
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind, PipeReader, PipeWriter},
     net::{Ipv4Addr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
@@ -31,15 +32,16 @@ use crate::output::{report_error, say};
 mod children;
 mod connection;
 mod log;
+mod refused;
 mod request;
 mod scoreboard;
 mod signals;
 mod waiting;
 
 use children::Children;
-use connection::TimeLimit;
 use log::Log;
-use request::{HEAD_LIMIT, Request, Status};
+use refused::Refused;
+use request::{HEAD_LIMIT, Status};
 use signals::Signals;
 use waiting::Events;
 
@@ -58,19 +60,20 @@ pub fn run(port: u16, max_children: usize, head_timeout: Duration) -> anyhow::Re
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .with_context(|| format!("cannot listen on {}:{}", address.0, port))?;
     let log = Log::new().context("cannot open the log")?;
+    let (server_ends, running) = io::pipe().context("cannot make a pipe")?;
     // The one line that is not just log: without it nobody would know where to go.
     say!("Listening on http://{}/", listener.local_addr()?)?;
 
-    // What the parent has done, no child needs to do again: the parser asks the processor what it
-    // can, once in each process, and on a virtual machine the answer takes longer than the parsing.
-    let _ = Request::parse(b"GET / HTTP/1.1\r\n\r\n");
     let mut server = Server {
         listener: Some(listener),
+        running: Some(running),
+        server_ends,
         pause: None,
         children: Children::new(max_children)?,
+        refused: Refused::new(),
         signals,
         log,
-        buffer: Box::new([0; HEAD_LIMIT]),
+        buffer: request::buffer(),
         head_timeout,
     };
     let served = server.serve().and_then(|()| server.end());
@@ -83,9 +86,14 @@ pub fn run(port: u16, max_children: usize, head_timeout: Duration) -> anyhow::Re
 struct Server {
     /// `None` when no connection is wanted any more.
     listener: Option<TcpListener>,
+    /// Open in the parent alone, until the server is told to end: then its children, which have
+    /// the other end of the pipe, read the end of it.
+    running: Option<PipeWriter>,
+    server_ends: PipeReader,
     /// Until when no connection is accepted.
     pause: Option<Instant>,
     children: Children,
+    refused: Refused,
     signals: Signals,
     log: Log,
     /// Where each child, in its own copy, reads its request to.
@@ -103,6 +111,14 @@ impl Server {
     fn end(&mut self) -> anyhow::Result<()> {
         // Closed: from now on clients are refused, and the port is free.
         self.listener = None;
+        // Closed: children whose client has not asked for anything end too.
+        self.running = None;
+        if !self.children.is_empty() {
+            self.log.line(format_args!(
+                "The server ends: requests under way have {} s. (A second Ctrl-C ends them now.)",
+                GRACE.as_secs()
+            ));
+        }
         let start = Instant::now();
         let deadline = start + GRACE;
         while !(self.children.is_empty() && self.log.is_empty()) && Instant::now() < deadline {
@@ -131,7 +147,8 @@ impl Server {
         if events.log_is_writable {
             self.log.write();
         }
-        let end = events.signal && self.heed_signals()?;
+        self.refused.read(&mut self.buffer);
+        let end = events.signal && self.handle_signals()?;
         if events.connection && !end {
             self.accept();
         }
@@ -145,11 +162,12 @@ impl Server {
         let accepts = pause.is_none() && !self.children.is_full();
         let listener = self.listener.as_ref().filter(|_| accepts);
         let log = Some(&self.log).filter(|log| !log.is_empty());
-        waiting::wait(&self.signals, listener, log, [deadline, pause])
+        let deadlines = [deadline, pause];
+        waiting::wait(&self.signals, listener, log, &self.refused, deadlines)
     }
 
     /// Does what the signals ask for. True if one of them asks for the end.
-    fn heed_signals(&mut self) -> anyhow::Result<bool> {
+    fn handle_signals(&mut self) -> anyhow::Result<bool> {
         self.signals.take().context("cannot read the signals")?;
         self.children.reap(&mut self.log)?;
         // What the children held that have ended may be what the system lacked.
@@ -180,25 +198,29 @@ impl Server {
 
     /// Starts a child for a connection.
     fn hand_over(&mut self, connection: TcpStream) {
-        let (listener, buffer) = (&mut self.listener, &mut self.buffer);
-        let head_limit = TimeLimit::new(self.head_timeout);
+        let Self {
+            listener,
+            running,
+            server_ends,
+            buffer,
+            ..
+        } = self;
+        let head_deadline = Instant::now() + self.head_timeout;
         let child = self.children.start(|slot| {
             // A child that outlived the server would keep its port taken.
             drop(listener.take());
-            // The handlers would write into the parent's pipe. The child ignores the signals
-            // instead, so that they do not end it. Ctrl-C goes to every process of the terminal's foreground group, so to the
-            // children too, and so do the signals of `timeout` and of a shell's `kill %1`. The
-            // requests under way are to be answered all the same.
+            // While a child has a copy of this end of the pipe, its siblings read no end of it.
+            drop(running.take());
             signals::ignore_in_child()?;
-            connection::serve(&connection, buffer, slot, head_limit)
+            connection::serve(&connection, buffer, slot, head_deadline, server_ends)
         });
         if let Err(error) = child {
             report_error(format_args!("cannot fork a child for a request: {error}"));
-            connection::refuse(&connection, &mut self.buffer);
+            self.refused.add(connection, &mut self.buffer);
             self.log
                 .line(format_args!("- - {} -", Status::Unavailable.code()));
         }
-        // Here the parent's copy of the connection is closed. If it were kept, the client would
-        // wait for the end of its answer for ever.
+        // Here the parent's copy of the connection is closed, if a child has one. If it were kept,
+        // the client would wait for the end of its answer for ever.
     }
 }

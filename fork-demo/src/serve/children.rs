@@ -45,7 +45,7 @@ impl Children {
     pub fn start(&mut self, body: impl FnOnce(&Slot) -> anyhow::Result<u8>) -> io::Result<()> {
         let slot = self.free.pop().ok_or(io::ErrorKind::QuotaExceeded)?;
         slot.clear();
-        match child::start_mute(|| body(slot)) {
+        match child::start_without_stdout(|| body(slot)) {
             Ok(child) => {
                 self.running.insert(child, slot);
                 Ok(())

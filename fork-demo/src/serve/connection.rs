@@ -1,43 +1,29 @@
 //! One connection, from the child's side: a request is read, answered, and that is all.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{PipeReader, Read, Write},
     net::{Shutdown, TcpStream},
+    os::fd::AsFd,
     process, thread,
     time::{Duration, Instant},
 };
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, poll},
+    sys::resource::{Resource, setrlimit},
+};
 
 use super::{
     request::{HEAD_LIMIT, Request, Status, write_answer},
     scoreboard::Slot,
+    waiting::{readable, until},
 };
 
 /// The longest time that `/slow` takes, in milliseconds.
 const SLOWEST: u64 = 60_000;
 /// How long a client may take to close its side after the answer.
-const LINGER: Duration = Duration::from_secs(2);
-/// How many times the parent reads from a client that it refuses.
-const REFUSED_READS: usize = 16;
-
-/// A time within which several things together must be done.
-#[derive(Clone, Copy)]
-pub struct TimeLimit {
-    end: Instant,
-}
-
-impl TimeLimit {
-    /// Starts the time.
-    pub fn new(whole: Duration) -> Self {
-        let end = Instant::now() + whole;
-        Self { end }
-    }
-
-    fn left(&self) -> Duration {
-        self.end.saturating_duration_since(Instant::now())
-    }
-}
+pub const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves one request. That succeeds, whatever the client does.
 ///
@@ -47,12 +33,13 @@ pub fn serve(
     connection: &TcpStream,
     buffer: &mut [u8; HEAD_LIMIT],
     slot: &Slot,
-    head_limit: TimeLimit,
+    head_deadline: Instant,
+    server_ends: &PipeReader,
 ) -> anyhow::Result<u8> {
     // Elsewhere a connection takes after its listener, which must not wait.
     #[cfg(not(target_os = "linux"))]
     connection.set_nonblocking(false)?;
-    let status = match read_head(connection, buffer, head_limit) {
+    let status = match read_head(connection, buffer, head_deadline, server_ends) {
         Ok(Some(request)) => {
             // Noted before anything is done about it: that may be a crash.
             slot.set_request(&request);
@@ -64,7 +51,7 @@ pub fn serve(
     };
     slot.set_status(status.code());
     send(connection, buffer, status);
-    linger(connection, buffer);
+    linger(connection, buffer, server_ends);
     Ok(0)
 }
 
@@ -72,42 +59,28 @@ pub fn serve(
 fn read_head<'a>(
     connection: &TcpStream,
     buffer: &'a mut [u8; HEAD_LIMIT],
-    limit: TimeLimit,
+    // For the whole head: if each byte had a time of its own, a client could stay for ever.
+    deadline: Instant,
+    server_ends: &PipeReader,
 ) -> Result<Option<Request<'a>>, Status> {
     let mut length = 0;
     while Request::parse(&buffer[..length])?.is_none() {
-        // For the whole head: if each byte had a time of its own, a client could stay for ever.
-        match read(connection, &mut buffer[length..], limit) {
+        // A client that has not begun has nothing to lose when the server ends.
+        let server_ends = Some(server_ends).filter(|_| length == 0);
+        match wait(connection, deadline, server_ends) {
+            Event::Bytes => {}
+            Event::TimeIsUp => return Err(Status::RequestTimeout),
+            Event::ServerEnds => return Err(Status::Unavailable),
+        }
+        match (&*connection).read(&mut buffer[length..]) {
             Ok(0) if length == 0 => return Ok(None),
             // Half a head will never be a request.
             Ok(0) => return Err(Status::BadRequest),
             Ok(more) => length += more,
-            Err(error) if error.kind() == ErrorKind::TimedOut => {
-                return Err(Status::RequestTimeout);
-            }
             Err(_) => return Ok(None),
         }
     }
     Request::parse(&buffer[..length])
-}
-
-/// Reads what there is, or waits for it, but no longer than that.
-fn read(mut connection: &TcpStream, buffer: &mut [u8], limit: TimeLimit) -> io::Result<usize> {
-    loop {
-        // Computed again after each interruption, which would otherwise start the time anew.
-        let left = limit.left();
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        connection.set_read_timeout(Some(left))?;
-        match connection.read(buffer) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                return Err(ErrorKind::TimedOut.into());
-            }
-            result => return result,
-        }
-    }
 }
 
 /// Does what the request asks for.
@@ -140,23 +113,8 @@ fn crash() -> ! {
     process::abort()
 }
 
-/// In the parent, when there is no child for a client: says so, and waits for nothing.
-pub fn refuse(mut connection: &TcpStream, buffer: &mut [u8; HEAD_LIMIT]) {
-    // A new connection has room for far more than this answer. If not: the client waits, not we.
-    let _ = connection.set_nonblocking(true);
-    send(connection, buffer, Status::Unavailable);
-    let _ = connection.shutdown(Shutdown::Write);
-    // See `linger`; this is as much of it as can be done without waiting. A client that sends
-    // without end is not read for ever.
-    for _ in 0..REFUSED_READS {
-        if !connection.read(buffer).is_ok_and(|bytes| bytes > 0) {
-            break;
-        }
-    }
-}
-
 /// Sends an answer, which is put together in `buffer`.
-fn send(mut connection: &TcpStream, buffer: &mut [u8; HEAD_LIMIT], status: Status) {
+pub fn send(mut connection: &TcpStream, buffer: &mut [u8; HEAD_LIMIT], status: Status) {
     let mut rest = &mut buffer[..];
     write_answer(&mut rest, status).expect("a head is allowed to be longer than any answer");
     let length = HEAD_LIMIT - rest.len();
@@ -168,9 +126,39 @@ fn send(mut connection: &TcpStream, buffer: &mut [u8; HEAD_LIMIT], status: Statu
 ///
 /// Closing a connection with bytes unread breaks it off, and the client may lose the answer with
 /// it: one that sends a head that is far too long would never learn what was wrong.
-fn linger(connection: &TcpStream, buffer: &mut [u8]) {
+fn linger(mut connection: &TcpStream, buffer: &mut [u8], server_ends: &PipeReader) {
     let _ = connection.shutdown(Shutdown::Write);
-    let limit = TimeLimit::new(LINGER);
+    let deadline = Instant::now() + LINGER;
     // Most clients send no more: they see the end of the answer, and close.
-    while read(connection, buffer, limit).is_ok_and(|bytes| bytes > 0) {}
+    while wait(connection, deadline, Some(server_ends)) == Event::Bytes
+        && connection.read(buffer).is_ok_and(|bytes| bytes > 0)
+    {}
+}
+
+#[derive(PartialEq)]
+enum Event {
+    /// There are bytes to be read, or the end of them, or an error.
+    Bytes,
+    TimeIsUp,
+    ServerEnds,
+}
+
+/// Waits for bytes from the client, or for the deadline; or, if that is asked for, for the end of
+/// the server.
+fn wait(connection: &TcpStream, deadline: Instant, server_ends: Option<&PipeReader>) -> Event {
+    let nothing = || PollFd::new(connection.as_fd(), PollFlags::empty());
+    // Nothing is ever written to the pipe: what can be read there is its end.
+    let mut fds = [
+        readable(connection),
+        server_ends.map_or_else(nothing, readable),
+    ];
+    // After an interruption, only the time that is left: the whole time would begin anew each time.
+    while poll(&mut fds, until(Some(deadline))) == Err(Errno::EINTR) {}
+    if Instant::now() >= deadline {
+        Event::TimeIsUp
+    } else if fds[0].any().unwrap_or(true) {
+        Event::Bytes
+    } else {
+        Event::ServerEnds
+    }
 }

@@ -55,7 +55,12 @@ impl Signals {
     }
 }
 
-/// In a child: has SIGINT and SIGTERM do nothing, in place of the handlers inherited from the parent.
+/// In a child: ignores SIGINT and SIGTERM.
+///
+/// Ctrl-C goes to every process of the terminal's foreground group, so to the children too, and so
+/// do the signals of `timeout` and of a shell's `kill %1`. The requests under way are to be answered
+/// all the same. And the parent's handlers, which the child has a copy of, would write into the
+/// parent's pipe. (One that arrives before this call does so. Then the parent wakes for nothing.)
 pub fn ignore_in_child() -> nix::Result<()> {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         // SAFETY: to ignore a signal runs none of our code.

@@ -1,0 +1,62 @@
+//! Clients for whom the system has refused a child: the parent answers them itself, and waits for
+//! none of them.
+
+use std::{
+    collections::VecDeque,
+    io::{ErrorKind, Read},
+    net::{Shutdown, TcpStream},
+    time::Instant,
+};
+
+use super::{
+    connection::{LINGER, send},
+    request::{HEAD_LIMIT, Status},
+};
+
+/// How many of them are kept at once: each holds a descriptor.
+const MOST: usize = 16;
+
+/// Those who have their answer, but whose connection is still open.
+///
+/// A client may not have sent its request yet, or not all of it. If we closed the connection now,
+/// what it sends would break the connection off, and the client might lose the answer.
+pub struct Refused(VecDeque<(TcpStream, Instant)>);
+
+impl Refused {
+    pub fn new() -> Self {
+        Self(VecDeque::new())
+    }
+
+    /// Tells a client that nobody serves it.
+    pub fn add(&mut self, client: TcpStream, buffer: &mut [u8; HEAD_LIMIT]) {
+        // A new connection has room for far more than this answer. If not: the client waits, not we.
+        let _ = client.set_nonblocking(true);
+        send(&client, buffer, Status::Unavailable);
+        let _ = client.shutdown(Shutdown::Write);
+        if self.0.len() == MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back((client, Instant::now() + LINGER));
+    }
+
+    /// Reads away what has come from them, and closes the connection of those who have closed
+    /// their side, or whose time is up.
+    pub fn read(&mut self, buffer: &mut [u8; HEAD_LIMIT]) {
+        let now = Instant::now();
+        self.0
+            .retain_mut(|(client, end)| match client.read(buffer) {
+                Ok(bytes) => bytes > 0 && now < *end,
+                // Nothing has come yet.
+                Err(error) => error.kind() == ErrorKind::WouldBlock && now < *end,
+            });
+    }
+
+    /// When the first one's time is up.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.front().map(|&(_, end)| end)
+    }
+
+    pub fn clients(&self) -> impl Iterator<Item = &TcpStream> {
+        self.0.iter().map(|(client, _)| client)
+    }
+}
