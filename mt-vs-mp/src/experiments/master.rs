@@ -15,7 +15,6 @@ use anyhow::{Context, ensure};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    unistd::pause,
 };
 
 use super::Experiment;
@@ -131,14 +130,17 @@ fn answer_one_question(lifeline: Option<&io::PipeReader>) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The master: it starts its workers, and waits to be killed.
+/// The master: it starts its workers, and waits to be killed. If its observer is killed before that,
+/// the pipe of the questions ends, and so does the master.
 static MASTER: Role<usize> = Role {
     name: "master-to-be-killed",
     play: |way| {
         (WAYS[way].start)()?;
-        loop {
-            pause();
-        }
+        let stdin = io::stdin();
+        // Not `POLLIN`: the questions are for the workers. The end of a pipe is always told.
+        let mut questions = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
+        while poll(&mut questions, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        Ok(())
     },
 };
 
