@@ -55,7 +55,7 @@ const WAYS: &[Way] = &[
     },
     Way {
         name: "processes",
-        start: || processes(|| answer_one_question(None)),
+        start: || processes(|begun| answer_one_question(begun, None)),
         unprepared: true,
     },
     Way {
@@ -74,16 +74,26 @@ const WAYS: &[Way] = &[
 fn threads() -> anyhow::Result<()> {
     for _ in 0..WORKERS {
         thread::Builder::new()
-            .spawn(|| answer_one_question(None))
+            .spawn(|| answer_one_question(&mut io::stdout(), None))
             .context("cannot start a thread")?;
     }
     Ok(())
 }
 
-fn processes(mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// Each worker says that it has begun by a pipe of its own, which ends if the worker dies before.
+fn processes(mut work: impl FnMut(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
     for _ in 0..WORKERS {
+        let (mut begun, mut begin) = io::pipe().context("cannot make a pipe")?;
         // SAFETY: the master has started no thread.
-        unsafe { fork::child(&mut work) }?;
+        unsafe { fork::child(|| work(&mut begin)) }?;
+        drop(begin);
+        let mut byte = [0];
+        begun
+            .read_exact(&mut byte)
+            .context("a worker died before it began")?;
+        io::stdout()
+            .write_all(&byte)
+            .and_then(|()| io::stdout().flush())?;
     }
     Ok(())
 }
@@ -92,10 +102,10 @@ fn processes(mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()>
 fn watching() -> anyhow::Result<()> {
     let (lifeline, held) = io::pipe().context("cannot make a pipe")?;
     let mut held = Some(held);
-    processes(|| {
+    processes(|begun| {
         // Closes this worker's copy of the end. Kept, it would hold the lifeline of all.
         held = None;
-        answer_one_question(Some(&lifeline))
+        answer_one_question(begun, Some(&lifeline))
     })?;
     // The master keeps its end until it is killed.
     std::mem::forget(held);
@@ -104,17 +114,19 @@ fn watching() -> anyhow::Result<()> {
 
 /// Linux kills them when their parent dies, because they have asked for it.
 #[cfg(target_os = "linux")]
-fn tied() -> anyhow::Result<()> {
+fn tied(begun: &mut dyn Write) -> anyhow::Result<()> {
     use nix::sys::{prctl, signal::Signal};
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot tie the worker to the master")?;
-    answer_one_question(None)
+    answer_one_question(begun, None)
 }
 
 /// A worker: it says that it has begun, waits for a question, and answers it. If its lifeline ends,
 /// so does it.
-fn answer_one_question(lifeline: Option<&io::PipeReader>) -> anyhow::Result<()> {
-    let mut stdout = io::stdout();
-    stdout.write_all(b"!").and_then(|()| stdout.flush())?;
+fn answer_one_question(
+    begun: &mut dyn Write,
+    lifeline: Option<&io::PipeReader>,
+) -> anyhow::Result<()> {
+    begun.write_all(b"!").and_then(|()| begun.flush())?;
     let stdin = io::stdin();
     let mut fds = vec![PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
     fds.extend(lifeline.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
@@ -125,6 +137,7 @@ fn answer_one_question(lifeline: Option<&io::PipeReader>) -> anyhow::Result<()> 
     // Not by way of `io::stdin()`, whose buffer would take the others' questions too.
     let mut question = [0];
     if nix::unistd::read(stdin.as_fd(), &mut question)? == 1 {
+        let mut stdout = io::stdout();
         stdout.write_all(b".").and_then(|()| stdout.flush())?;
     }
     Ok(())
@@ -160,7 +173,7 @@ static OBSERVE: Role<usize, usize> = Role {
         // It holds our copies of the master's ends: with those open, the answers would never end.
         drop(command);
 
-        // Each worker says that it has begun. A master that fails ends this.
+        // Each worker says that it has begun. A master that fails says something else.
         let mut begun = [0; WORKERS];
         let read = answers.read_exact(&mut begun);
         read.context("the workers did not begin")?;
