@@ -491,7 +491,7 @@ mod on_linux {
         // SAFETY: the closure makes two system calls and touches no memory but its own.
         unsafe { command.stdout(file).pre_exec(limit) };
         let mut demo = command.spawn().expect("the demo can be started");
-        let status = demo.wait().expect("the demo can be waited for");
+        let status = wait(&mut demo);
         // Those that it has left, dead or alive, have come to us.
         let group = Pid::from_raw(-pid(demo.id()).as_raw());
         let left = waitpid(group, Some(WaitPidFlag::WNOHANG));

@@ -6,7 +6,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     io::{self, Read},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -14,6 +14,8 @@ use std::{
 
 use assert_cmd::assert::Assert;
 use predicates::prelude::*;
+
+mod stuck;
 
 /// Long enough for a slow and busy machine: reached only by a demo that hangs.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -59,6 +61,14 @@ pub fn finish(child: Child) -> Output {
         panic!("the demo left a process behind; its output: {output:#?}");
     }
     output
+}
+
+/// Waits for the end of a running demo alone, as [`Child::wait`] does, but not for ever.
+pub fn wait(demo: &mut Child) -> ExitStatus {
+    let (status, hung) = watch(demo.id(), || demo.wait());
+    let status = status.expect("the demo can be waited for");
+    assert!(!hung, "the demo hung");
+    status
 }
 
 /// Waits until a running demo has printed `text`, and returns all that it printed so far. The rest
@@ -153,7 +163,8 @@ fn output_of(child: Child) -> Output {
     let output = output.expect("the demo can be waited for");
     assert!(
         !hung,
-        "the demo, or a child of it, was still there after {LIMIT:?}; so far: {output:#?}"
+        "the demo, or a child of it, was still there after {LIMIT:?}, or all of them waited for one \
+         another; so far: {output:#?}"
     );
     output
 }
@@ -163,11 +174,15 @@ fn output_of(child: Child) -> Output {
 fn watch<T>(demo: u32, wait: impl FnOnce() -> T) -> (T, bool) {
     let (ended, end) = mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
-        let hangs = end.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
-        if hangs {
-            kill_group(demo);
+        let start = Instant::now();
+        let mut watch = stuck::Watch::new(demo);
+        while end.recv_timeout(Duration::from_millis(200)) == Err(RecvTimeoutError::Timeout) {
+            if watch.is_stuck() || start.elapsed() > LIMIT {
+                kill_group(demo);
+                return true;
+            }
         }
-        hangs
+        false
     });
     let result = wait();
     drop(ended);
@@ -347,7 +362,8 @@ pub fn run_on_a_terminal(mut command: Command) -> String {
     let mut seen = Vec::new();
     // Linux ends the reading of a terminal whose other end is closed with an error, other systems
     // with an end of file.
-    let _ = File::from(terminal.master).read_to_end(&mut seen);
+    let mut terminal = File::from(terminal.master);
+    let _ = watch(child.id(), || terminal.read_to_end(&mut seen));
     assert!(finish(child).status.success());
     String::from_utf8(seen)
         .expect("the output is UTF-8")
