@@ -88,7 +88,11 @@ impl Block {
             .iter()
             .zip(&outputs)
             .filter_map(|(step, output)| {
-                let difference = compare(&step.output, output, self.any_order)?;
+                let difference = if step.command == "echo $?" && step.output != *output {
+                    format!("The exit code is not {}", step.output.join(" "))
+                } else {
+                    compare(&step.output, output, self.any_order)?
+                };
                 Some(format!(
                     "$ {}\n{difference}\nIt printed:\n{}\n",
                     step.command,
@@ -245,12 +249,14 @@ struct Line {
 
 #[derive(Clone, PartialEq)]
 enum Token {
-    /// Must be equal: a word, a sign, a bare number of one or two digits.
+    /// Must be equal: a word, a sign, a bare number of one or two digits, an exit code.
     Text(String),
     /// A longer number, or one with a decimal point: an id, or something measured.
     Number(String),
     /// A number with its unit. Equal is what it measures, so 900 µs matches 1.2 ms.
     Quantity(&'static str),
+    /// 0%. What a README says never happens must not happen; what is rare may fail to.
+    Never,
     /// A place in a source file, which moves when the file is edited.
     SourceLine,
 }
@@ -261,6 +267,8 @@ impl Line {
             pattern(concat!(
                 r"(?<drawn>[─-▟■□]+|[-=+]{3,})",
                 r"|(?<place>\.rs:\d+(?::\d+)?)",
+                r"|(?<code>(?i:code|status):? \d+)",
+                r"|(?<never>0(?:\.0+)?%)",
                 r"|(?<word>[\p{Alphabetic}_]\w*)",
                 r"|(?<number>0x[0-9a-f]+|\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)*)",
                 r"(?: ?(?:(?<time>(?:ns|[µμ]s|us|ms|s|seconds?|min)\b)",
@@ -282,6 +290,8 @@ impl Line {
                 })
             } else if token.name("place").is_some() {
                 Some(Token::SourceLine)
+            } else if token.name("never").is_some() {
+                Some(Token::Never)
             } else if token.name("drawn").is_some() {
                 None
             } else {
@@ -314,6 +324,7 @@ impl Line {
                     (Token::Number(_), Token::Number(_)) => true,
                     // In a container, an id may have one digit.
                     (Token::Number(_), Token::Text(text)) => text.parse::<u32>().is_ok(),
+                    (Token::Quantity("ratio"), Token::Never) => true,
                     (expected, printed) => expected == printed,
                 })
     }
@@ -364,6 +375,13 @@ mod tests {
         assert_differs("(305)", "(none)", "305");
         assert_differs("-9", "9", "-9");
         assert_differs("node12", "node13", "node12");
+        assert_differs("exit status: 101", "exit status: 255", "101");
+    }
+
+    #[test]
+    fn what_is_rare_may_fail_to_happen_and_what_never_happens_may_not() {
+        assert_same("the child in 0.4%.", "the child in 0.0%.");
+        assert_differs("the child in 0.0%.", "the child in 0.4%.", "0.0");
     }
 
     #[test]
@@ -412,11 +430,16 @@ mod tests {
 
     #[test]
     fn a_block_is_run_by_a_shell_with_the_program_in_place_of_cargo() {
-        let text = "```console\n$ cargo run -q -p some-demo --release -- 'a b' | tr a-z A-Z\nA B\n$ (cargo run -q -p some-demo -- c >&2; exit 3)\nc\n$ echo $?\n3\n$ ls\n```\n";
+        let text = "```console\n$ cargo run -q -p some-demo --release -- 'a b' | tr a-z A-Z\nA B\n$ (cargo run -q -p some-demo -- c >&2; exit 127)\nc\n$ echo $?\n127\n$ ls\n```\n";
         let block = &blocks(text)[0];
         assert_eq!(block.mismatches(Path::new("/bin/echo")), [""; 0]);
         let found = block.mismatches(Path::new("/bin/false"));
         assert_eq!(found.len(), 2, "{found:#?}");
         assert!(found[0].contains("tr a-z A-Z\nNot printed, or not there: \"A B\""));
+
+        let text = text.replace("\n127\n", "\n126\n");
+        let found = blocks(&text)[0].mismatches(Path::new("/bin/echo"));
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].contains("The exit code is not 126\nIt printed:\n127"));
     }
 }
