@@ -59,11 +59,19 @@ pub fn end_with(body: impl FnOnce() -> anyhow::Result<u8>) -> ! {
 
 /// Waits until `child` ends, and says how it ended.
 pub fn wait(child: Pid) -> anyhow::Result<ExitStatus> {
-    let (_, status) = reap(child, 0)
-        .map_err(io::Error::from)
-        .with_context(|| format!("cannot wait for child {child}"))?
-        .expect("a wait without WNOHANG returns when there is an end to report");
+    let ended = wait_for(child);
+    let (_, status) = ended.with_context(|| format!("cannot wait for child {child}"))?;
     Ok(status)
+}
+
+/// Waits until any child ends, and says which one, and how.
+pub fn wait_for_any() -> io::Result<(Pid, ExitStatus)> {
+    wait_for(ANY)
+}
+
+fn wait_for(child: Pid) -> io::Result<(Pid, ExitStatus)> {
+    let ended = reap(child, 0)?;
+    Ok(ended.expect("a wait without WNOHANG returns when there is an end to report"))
 }
 
 /// Any child, for [`reap`].

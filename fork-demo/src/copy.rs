@@ -21,7 +21,6 @@ use std::{
 use anyhow::{Context, ensure};
 use nix::{
     libc,
-    sys::resource::{UsageWho, getrusage},
     unistd::{ForkResult, Pid, fork, getpid},
 };
 
@@ -58,7 +57,7 @@ fn variable() -> anyhow::Result<(u8, u8)> {
         Ok(number)
     })
     .context("cannot fork")?;
-    let childs = exit_code(child)?;
+    let childs = wait_for_exit_code(child)?;
     Ok((number, childs))
 }
 
@@ -70,18 +69,15 @@ fn copy_on_write() -> anyhow::Result<String> {
     let child = child::start(|| {
         let read = |bytes: &[u8]| black_box(bytes.iter().max().copied());
         // What the calls themselves need (pages of the stack), they have from here on.
-        read(&block[..1]);
-        page_faults()?;
+        process_table::page_faults_of(|| read(&block[..1]))?;
 
-        let start = page_faults()?;
-        read(&block);
-        let faults_of_reading = page_faults()? - start;
+        let faults_of_reading = process_table::page_faults_of(|| read(&block))?;
         let before = process_table::own_memory();
 
-        let start = page_faults()?;
-        block.fill(2);
-        black_box(&block);
-        let faults_of_writing = page_faults()? - start;
+        let faults_of_writing = process_table::page_faults_of(|| {
+            block.fill(2);
+            black_box(&block);
+        })?;
         match (before, process_table::own_memory()) {
             (Ok(before), Ok(after)) => write!(
                 writer,
@@ -94,18 +90,13 @@ fn copy_on_write() -> anyhow::Result<String> {
         Ok(0)
     })
     .context("cannot fork")?;
+    // While the parent has the writing end open, it reads no end of file.
     drop(writer);
     let mut seen = String::new();
     let received = reader.read_to_string(&mut seen);
-    ensure!(exit_code(child)? == 0, "the child failed");
+    ensure!(wait_for_exit_code(child)? == 0, "the child failed");
     received.context("cannot read from a pipe")?;
     Ok(seen)
-}
-
-/// How often the system had to give this process a page, or a copy of one, since its start.
-fn page_faults() -> anyhow::Result<libc::c_long> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).context("cannot count page faults")?;
-    Ok(usage.minor_page_faults())
 }
 
 /// The parent puts a byte into a buffer, forks, and both end as programs do. How often was the byte
@@ -122,7 +113,7 @@ fn buffered(flush_first: bool) -> anyhow::Result<usize> {
         Ok(0)
     })
     .context("cannot fork")?;
-    ensure!(exit_code(child)? == 0, "the child failed");
+    ensure!(wait_for_exit_code(child)? == 0, "the child failed");
     buffer.flush().context("cannot write to a pipe")?;
     // While a writer is open, the reader finds no end of file.
     drop(buffer);
@@ -144,7 +135,7 @@ fn offset() -> anyhow::Result<(u64, u64)> {
         Ok(0)
     })
     .context("cannot fork")?;
-    ensure!(exit_code(child)? == 0, "the child failed");
+    ensure!(wait_for_exit_code(child)? == 0, "the child failed");
     Ok((shared.stream_position()?, own.stream_position()?))
 }
 
@@ -174,7 +165,7 @@ fn threads() -> anyhow::Result<(usize, usize)> {
         let childs = process_table::threads(child);
         // Now the child may end.
         drop(writer);
-        exit_code(child)?;
+        wait_for_exit_code(child)?;
         Ok((parents?, childs?))
     });
     // Now the thread may end.
@@ -183,7 +174,7 @@ fn threads() -> anyhow::Result<(usize, usize)> {
     counted
 }
 
-fn exit_code(child: Pid) -> anyhow::Result<u8> {
+fn wait_for_exit_code(child: Pid) -> anyhow::Result<u8> {
     let status = child::wait(child)?;
     let code = status.code().and_then(|code| code.try_into().ok());
     code.with_context(|| format!("child {child} did not end by itself: {status}"))

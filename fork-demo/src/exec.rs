@@ -8,8 +8,7 @@
 //!
 //! What to notice: the process id is the same, and so is all that the system keeps *about* the
 //! process. What was *in* its memory is gone: variables, threads, and the handlers of signals,
-//! which were code there. `std::process::Command` does both steps by one call, `posix_spawn`, where
-//! it can: a fork would first copy the map of the parent's whole memory, for the exec to throw away.
+//! which were code there. A library that starts programs need not fork: see [`command`].
 
 use std::{
     env,
@@ -34,14 +33,20 @@ use nix::{
 
 use crate::{child, output::say, process_table};
 
+mod command;
+
 static VARIABLE: AtomicU8 = AtomicU8::new(1);
 
 pub fn run() -> anyhow::Result<u8> {
     let child = child::start(prepare_and_exec).context("cannot fork")?;
     let status = child::wait(child)?;
     let code = status.code().and_then(|code| code.try_into().ok());
+    let code = code.with_context(|| format!("child {child} did not end by itself: {status}"))?;
+    if code == 0 {
+        command::run()?;
+    }
     // A child that failed has said why.
-    code.with_context(|| format!("child {child} did not end by itself: {status}"))
+    Ok(code)
 }
 
 /// What the child does: it sets all that a new program might find, and becomes that program.

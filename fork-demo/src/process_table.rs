@@ -1,7 +1,11 @@
-//! What the system's table of processes says about one of them.
+//! What the system knows of a process.
 
 use anyhow::Context;
-use nix::unistd::Pid;
+use nix::{
+    libc::c_long,
+    sys::resource::{UsageWho, getrusage},
+    unistd::Pid,
+};
 
 /// The process's state as one letter: `R` it runs, `S` it sleeps, `Z` it is a zombie; or `None` if
 /// there is no such process.
@@ -20,7 +24,20 @@ pub fn own_memory() -> anyhow::Result<usize> {
     system::own_memory()
 }
 
-/// Linux shows the table as files.
+/// How many page faults an action takes: how often the system has to give this process a page of
+/// memory, or a copy of one, or the right to write to it.
+pub fn page_faults_of<T>(action: impl FnOnce() -> T) -> anyhow::Result<c_long> {
+    let before = page_faults()?;
+    action();
+    Ok(page_faults()? - before)
+}
+
+fn page_faults() -> anyhow::Result<c_long> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).context("cannot count page faults")?;
+    Ok(usage.minor_page_faults())
+}
+
+/// Linux shows the table of processes as files.
 #[cfg(target_os = "linux")]
 mod system {
     use std::{fs, io};

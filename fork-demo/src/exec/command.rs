@@ -1,0 +1,59 @@
+//! How a library starts a program: without a fork, where it can.
+//!
+//! A fork copies the map of the parent's whole memory, for the exec to throw away: the larger the
+//! parent, the longer that takes. `posix_spawn` makes a process and puts a program into it by one
+//! call, and copies nothing. Rust's `Command` and Python's `subprocess` use it where they can. Where
+//! code of the caller is to run between the two steps (`pre_exec`, Python's `preexec_fn`), they have
+//! to fork.
+//!
+//! What to notice: how one sees the difference. After a fork, each page of the parent's memory is
+//! shared with the child, and the parent's next write to it is a page fault, even if the child has
+//! long ended.
+
+use std::{
+    env,
+    hint::black_box,
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+
+use crate::{output::say, process_table};
+
+pub fn run() -> anyhow::Result<()> {
+    say!(
+        "After Command has started a program, the parent writes to 1024 KiB of its memory again:"
+    )?;
+    say!("  Command: {}", faults_after(program()?)?)?;
+
+    let mut command = program()?;
+    // SAFETY: the closure does nothing.
+    unsafe { command.pre_exec(|| Ok(())) };
+    say!("  Command with pre_exec: {}", faults_after(command)?)
+}
+
+/// How many page faults the parent takes when it writes to its memory again, after it has started a
+/// program.
+fn faults_after(mut command: Command) -> anyhow::Result<String> {
+    let mut block = black_box(vec![1_u8; 1 << 20]);
+    let status = command.status().context("cannot start this program")?;
+    ensure!(status.success(), "a new program failed: {status}");
+    let faults = process_table::page_faults_of(|| {
+        block.fill(2);
+        black_box(&block);
+    })?;
+    Ok(match faults {
+        // The largest pages have 64 KiB, so there are 16 of them at least.
+        0..16 => "hardly any page faults".to_owned(),
+        many => format!("{many} page faults"),
+    })
+}
+
+/// This program, which has nothing to do but to print its version.
+fn program() -> anyhow::Result<Command> {
+    let this = env::current_exe().context("cannot find this program")?;
+    let mut command = Command::new(this);
+    command.arg("--version").stdout(Stdio::null());
+    Ok(command)
+}
