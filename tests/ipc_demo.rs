@@ -20,7 +20,7 @@ const LESSONS: &[(&[&str], usize)] = &[
     (&["hangup"], 23),
 ];
 
-const LINES_OF_LOCK: usize = 6;
+const LINES_OF_LOCK: usize = if cfg!(target_os = "linux") { 12 } else { 6 };
 
 /// A lesson's command line.
 fn lesson(arguments: &[&str]) -> std::process::Command {
@@ -489,6 +489,23 @@ fn a_lock_keeps_every_addition_and_outlives_an_owner_that_died() {
     assert!((1..=20000).contains(&sum), "{out}");
     capture(&out, "(The next one had the lock: the number is 1, .*)");
     assert_eq!(out.lines().count(), LINES_OF_LOCK, "{out}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_robust_mutex_tells_the_next_owner_that_the_last_one_died() {
+    let out = stdout(&run(demo!("lock")).success().stderr(""));
+    // Each adds 1 to both numbers; the first one dies between the two.
+    assert_order(
+        &out,
+        [
+            "A process has the lock, and finds [0, 0].",
+            "It has changed one of them and died (signal: 9 (SIGKILL)).",
+            "A process has the lock, and finds [1, 0].",
+            "It is told that the last owner died with the lock, and makes them equal.",
+            "A process has the lock, and finds [2, 2].",
+        ],
+    );
 }
 
 #[cfg(unix)]

@@ -1,7 +1,7 @@
 //! One counter in shared memory, several processes that add to it: without a lock, and with one.
 //!
-//! Mirrors Python's `Value('Q', lock=False)` and `Lock`. Run it with `cargo run -p ipc-demo --
-//! lock`.
+//! Mirrors Python's `Value('Q', lock=False)`, `Lock` and `Event`. Run it with `cargo run -p ipc-demo
+//! -- lock`.
 //!
 //! The lock is the oldest one that there is between processes: a pipe that holds one byte, the
 //! token. A process that wants the lock reads the byte; the read waits while another process has
@@ -15,13 +15,16 @@
 //! number, and each writes that number plus one. With the lock none is lost, but each has to wait.
 //! This lock does not know which process has it: if that one dies, the token is lost, and the others
 //! would wait for ever. Here the parent sees the death and puts the token back. But it cannot know
-//! whether the owner had finished, so what the lock protected may be half done. (A robust mutex of
-//! POSIX tells the next owner just that, by EOWNERDEAD; a lock on a file is released silently.)
+//! whether the owner had finished, so what the lock protected may be half done. A *robust* mutex
+//! tells the next owner just that: robust.rs.
 
 use std::{
     io::{Read, Write},
-    process::Stdio,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    process::{self, Stdio},
+    sync::{
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc,
+    },
     thread,
 };
 
@@ -48,10 +51,6 @@ enum Way {
     DieLocked,
 }
 
-/// The counter, how often and how to add to it, and a receiver that is disconnected when the parent
-/// ends. (Stdin, which is the lifeline elsewhere, is the lock here.)
-type Arguments = (IpcSharedMemory, u64, Way, IpcReceiver<()>);
-
 pub fn run() -> anyhow::Result<u8> {
     let due = CHILDREN * ADDITIONS;
     say!("{CHILDREN} processes add 1 to the same number, each {ADDITIONS} times.")?;
@@ -60,14 +59,8 @@ pub fn run() -> anyhow::Result<u8> {
         (Way::Locked, "With a lock"),
     ] {
         let mut race = Race::new()?;
-        let mut children = Vec::new();
-        for _ in 0..CHILDREN {
-            children.push(race.start(ADDITIONS, way)?);
-        }
-        // They all wait for it, so they begin together.
-        race.release()?;
-        children.into_iter().try_for_each(Child::join)?;
-        let sum = number(&mut race.memory).load(Relaxed);
+        join_all(race.start(CHILDREN, ADDITIONS, way)?)?;
+        let sum = race.number();
         say!("{name}: {sum} of {due} additions are there.")?;
         ensure!(
             way == Way::Unlocked || sum == due,
@@ -76,73 +69,116 @@ pub fn run() -> anyhow::Result<u8> {
     }
 
     let mut race = Race::new()?;
-    race.release()?;
-    let status = race.start(1, Way::DieLocked)?.wait()?;
-    say!("A process has taken the lock and died ({status}). The next one waits.")?;
-    let next = race.start(1, Way::Locked)?;
+    for child in race.start(1, 1, Way::DieLocked)? {
+        let status = child.wait()?;
+        say!("A process has taken the lock and died ({status}). The next one waits.")?;
+    }
+    let next = race.start(1, 1, Way::Locked)?;
     say!("The parent, which saw the death, puts the token back.")?;
     race.release()?;
-    next.join()?;
-    let sum = number(&mut race.memory).load(Relaxed);
+    join_all(next)?;
+    let sum = race.number();
     say!(
         "The next one had the lock: the number is {sum}, so the addition of the dead one is missing."
     )?;
+    #[cfg(target_os = "linux")]
+    crate::robust::run()?;
     Ok(0)
 }
 
-/// What the children race for: the number, and the lock. At first the parent has the token.
+/// Waits for the children in the order in which they end: one that was killed while it had the lock
+/// keeps the others waiting, so it must be seen first.
+fn join_all(children: Vec<Child>) -> anyhow::Result<()> {
+    let (ended, results) = mpsc::channel();
+    for child in children {
+        let ended = ended.clone();
+        thread::Builder::new()
+            .spawn(move || ended.send(child.join()))
+            .context("cannot start a thread")?;
+    }
+    drop(ended);
+    results.iter().collect()
+}
+
+/// What the children race for: the number, and the lock.
 struct Race {
     memory: IpcSharedMemory,
     take: PipeReader,
     put: PipeWriter,
-    alive: Vec<IpcSender<()>>,
+    events: Vec<Event>,
 }
 
 impl Race {
     fn new() -> anyhow::Result<Self> {
         let (take, put) = os_pipe::pipe().context("cannot make a pipe")?;
-        Ok(Self {
+        let mut race = Self {
             memory: IpcSharedMemory::from_bytes(&0_u64.to_ne_bytes()),
             take,
             put,
-            alive: Vec::new(),
-        })
+            events: Vec::new(),
+        };
+        race.release()?;
+        Ok(race)
     }
 
-    fn start(&mut self, additions: u64, way: Way) -> anyhow::Result<Child> {
-        let (alive, parent) = ipc::channel().context("cannot make a channel")?;
-        self.alive.push(alive);
-        let take = self.take.try_clone().context("cannot copy the lock")?;
-        let put = self.put.try_clone().context("cannot copy the lock")?;
-        let arguments: Arguments = (self.memory.clone(), additions, way, parent);
-        Child::start_with_output("adder", take, Stdio::from(put), arguments)
+    /// Starts so many children. They begin together, when all are there.
+    fn start(&mut self, count: u64, additions: u64, way: Way) -> anyhow::Result<Vec<Child>> {
+        let mut event = Event::default();
+        let mut children = Vec::new();
+        for _ in 0..count {
+            let take = self.take.try_clone().context("cannot copy the lock")?;
+            let put = self.put.try_clone().context("cannot copy the lock")?;
+            let arguments: Arguments = (self.memory.clone(), additions, way, event.waiter()?);
+            let child = Child::start_with_output("adder", take, Stdio::from(put), arguments)?;
+            children.push(child);
+        }
+        event.set()?;
+        self.events.push(event);
+        Ok(children)
     }
 
     fn release(&mut self) -> anyhow::Result<()> {
         self.put.write_all(b"T").context("cannot release the lock")
     }
+
+    fn number(&mut self) -> u64 {
+        number(&mut self.memory).load(Relaxed)
+    }
 }
+
+/// Several processes wait until it is set. Each has a channel of its own to wait at, in which the
+/// message also waits for one that comes late.
+#[derive(Default)]
+struct Event(Vec<IpcSender<()>>);
+
+impl Event {
+    fn waiter(&mut self) -> anyhow::Result<IpcReceiver<()>> {
+        let (sender, waiter) = ipc::channel().context("cannot make a channel")?;
+        self.0.push(sender);
+        Ok(waiter)
+    }
+
+    fn set(&self) -> anyhow::Result<()> {
+        self.0
+            .iter()
+            .try_for_each(|waiter| waiter.send(()).context("cannot set the event"))
+    }
+}
+
+/// The counter, how often and how to add to it, and the event for which to wait before.
+type Arguments = (IpcSharedMemory, u64, Way, IpcReceiver<()>);
 
 /// A child.
 pub fn add(server: String) -> anyhow::Result<u8> {
-    let (mut memory, additions, way, parent) = child::arguments::<Arguments>(server)?;
-    thread::Builder::new()
-        .spawn(move || {
-            let _ = parent.recv();
-            std::process::exit(1)
-        })
-        .context("cannot start a thread")?;
+    let (mut memory, additions, way, event) = child::arguments::<Arguments>(server)?;
+    event.recv().context("cannot wait for the event")?;
+    end_with(event)?;
     let mut take = os_pipe::dup_stdin().context("cannot copy stdin")?;
     let mut put = os_pipe::dup_stdout().context("cannot copy stdout")?;
     let mut token = [0];
     let number = number(&mut memory);
 
     let locked = way != Way::Unlocked;
-    if !locked {
-        // Once, as the signal to begin.
-        take.read_exact(&mut token).context("cannot begin")?;
-        put.write_all(&token).context("cannot begin")?;
-    }
     for _ in 0..additions {
         if locked {
             take.read_exact(&mut token)
@@ -161,6 +197,18 @@ pub fn add(server: String) -> anyhow::Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// In a child: ends it when the parent has ended, and so the event's channel is disconnected. (Stdin,
+/// which is the lifeline elsewhere, is the lock here.)
+fn end_with(parent: IpcReceiver<()>) -> anyhow::Result<()> {
+    thread::Builder::new()
+        .spawn(move || {
+            let _ = parent.recv();
+            process::exit(1)
+        })
+        .context("cannot start a thread")?;
+    Ok(())
 }
 
 /// The shared memory as a number that several processes may use at once. (`Relaxed` suffices for

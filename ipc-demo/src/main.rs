@@ -8,7 +8,7 @@
 //! cargo run -p ipc-demo -- queue          the same with many writers, or many items
 //! cargo run -p ipc-demo -- pipe           a dialogue, and when its end comes: pipe.rs
 //! cargo run -p ipc-demo -- shared         64 MiB, sent and shared: shared.rs
-//! cargo run -p ipc-demo -- lock           one number, many who add to it: lock.rs
+//! cargo run -p ipc-demo -- lock           one number, many who add to it: lock.rs, robust.rs
 //! cargo run -p ipc-demo -- fds            descriptors, to a process that is already there: fds.rs
 //! cargo run -p ipc-demo -- hangup         the other side dies: hangup.rs, forgotten.rs
 //! ```
@@ -34,6 +34,8 @@ mod lock;
 mod output;
 mod pipe;
 mod queue;
+#[cfg(target_os = "linux")]
+mod robust;
 mod shared;
 
 use child::Role;
@@ -70,6 +72,8 @@ const ROLES: &[(&str, Role)] = &[
     ("block-writer", blocks::write),
     ("shared-reader", shared::read),
     ("adder", lock::add),
+    #[cfg(target_os = "linux")]
+    ("mutex-owner", robust::change),
     #[cfg(unix)]
     ("fd-receiver", fds::receive_all),
     ("dying-pipe-writer", hangup::write_to_pipe),
