@@ -280,6 +280,30 @@ fn assert_mapped(arguments: &[&str], chosen: &str) {
 }
 
 #[test]
+fn imap_unordered_returns_each_result_once_and_in_order_if_one_worker_does_all() {
+    for (arguments, one_worker) in [
+        (&[][..], [false, false]),
+        (&["--workers", "1"], [true, true]),
+        // The first time, all tasks are in one chunk.
+        (&["--chunk", "12"], [true, false]),
+    ] {
+        let mut command = demo!("imap-unordered");
+        command.args(arguments);
+        let out = stdout(&run(command).success().stderr(""));
+        let orders = captures(&out, "They came in this order: (.*)");
+        assert_eq!(orders.len(), 2, "{out}");
+        for (order, one_worker) in orders.iter().zip(one_worker) {
+            let number = |n: &str| n.parse::<u32>().expect("a number");
+            let mut order: Vec<u32> = order.split(' ').map(number).collect();
+            if !one_worker {
+                order.sort();
+            }
+            assert!(order.into_iter().eq(0..12), "{arguments:?}: {out}");
+        }
+    }
+}
+
+#[test]
 fn map_works_for_any_number_of_tasks_and_workers() {
     // The second number is the size of chunks: so many that each worker gets four.
     for (tasks, workers, chunk) in [
@@ -593,6 +617,7 @@ fn wrong_arguments_are_refused_with_what_is_allowed() {
     assert_usage_error(demo!("nonsense"), "nonsense");
     assert_usage_error(demo!("--workers", "2", "map"), "cannot be used with");
     assert_usage_error(demo!("map", "--workers", "0"), "1..=1000");
+    assert_usage_error(demo!("imap-unordered", "--chunk", "0"), "1..=1000");
     assert_usage_error(demo!("map", "--chunk", "0"), "1..");
     assert_usage_error(demo!("map", "--tasks", "-1"), "0..=10000000");
     assert_usage_error(demo!("crash", "--tasks", "0"), "1..=100000");

@@ -59,6 +59,7 @@ fn lessons() -> &'static [&'static str] {
             "--max-seconds 0.2 --backend thread",
             "errors",
             "map --tasks 2000",
+            "imap-unordered",
             "crash",
             "remote --workers 2 --tasks 300",
         ],

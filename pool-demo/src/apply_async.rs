@@ -7,10 +7,7 @@
 //! them has ended, in that one's worker: the ids tell, and the timeline shows it. And all of it
 //! takes as long as the busiest worker, not as long as all tasks together.
 
-use std::{
-    fmt, process, thread,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{fmt, process, thread, time::Duration};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -100,19 +97,12 @@ impl Task for LongTimeTask {
     type Output = Bar;
 
     fn run(&self, attempt: Attempt) -> anyhow::Result<Bar> {
-        let worker = attempt.worker.to_string();
-        (attempt.print)(&format!("Run task {} ({worker})...", self.number))?;
-        let (began, start) = (SystemTime::now(), Instant::now());
-        thread::sleep(self.duration);
-        let took = start.elapsed();
-        let seconds = took.as_secs_f64();
-        (attempt.print)(&format!("Task {} runs {seconds:.2} seconds.", self.number))?;
-        Ok(Bar {
-            worker,
-            task: self.number,
-            began,
-            took,
-        })
+        let (number, worker) = (self.number, attempt.worker);
+        (attempt.print)(&format!("Run task {number} ({worker})..."))?;
+        let bar = Bar::of(number, worker, || thread::sleep(self.duration));
+        let seconds = bar.took.as_secs_f64();
+        (attempt.print)(&format!("Task {number} runs {seconds:.2} seconds."))?;
+        Ok(bar)
     }
 }
 

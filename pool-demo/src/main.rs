@@ -8,6 +8,7 @@
 //! cargo run -p pool-demo -- --backend thread     the same with threads for workers
 //! cargo run -p pool-demo -- errors               what can go wrong with a task: errors.rs
 //! cargo run -p pool-demo -- map                  many small tasks, alone and in chunks: map.rs
+//! cargo run -p pool-demo -- imap-unordered       uneven tasks: imap_unordered.rs
 //! cargo run -p pool-demo -- crash                a worker dies in the middle of a task: crash.rs
 //! cargo run -p pool-demo -- remote               workers on other machines: remote.rs
 //! ```
@@ -39,6 +40,7 @@ mod backend;
 mod connection;
 mod crash;
 mod errors;
+mod imap_unordered;
 mod map;
 mod output;
 mod pool;
@@ -67,6 +69,8 @@ enum Lesson {
     Errors(errors::Options),
     /// Many small tasks: what a message costs, and what chunks save.
     Map(map::Options),
+    /// Uneven tasks: results as they come, and where large chunks lose.
+    ImapUnordered(imap_unordered::Options),
     /// A worker is killed in the middle of a task, and nothing is lost.
     Crash(crash::Options),
     /// Workers on other machines, started by ssh or any other command.
@@ -78,6 +82,7 @@ const ROLES: &[worker::Role] = &[
     worker::role::<apply_async::LongTimeTask>(),
     worker::role::<errors::Trouble>(),
     worker::role::<map::Echo>(),
+    worker::role::<imap_unordered::UnevenTask>(),
     worker::role::<crash::RiskyTask>(),
     worker::role::<remote::Primes>(),
 ];
@@ -97,6 +102,7 @@ fn main() -> ExitCode {
         None => apply_async::run(&cli.options),
         Some(Lesson::Errors(options)) => errors::run(options),
         Some(Lesson::Map(options)) => map::run(options),
+        Some(Lesson::ImapUnordered(options)) => imap_unordered::run(options),
         Some(Lesson::Crash(options)) => crash::run(options),
         Some(Lesson::Remote(options)) => remote::run(options),
     }))

@@ -11,6 +11,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
     },
     time::Duration,
 };
@@ -108,6 +109,51 @@ pub trait Pool<T: Task> {
         let output = |outcome: Option<Outcome<T>>| outcome.context(LOST)?.map_err(|e| anyhow!(e));
         outcomes.map(output).collect()
     }
+
+    /// Runs all tasks, and returns their outputs as they come, in whatever order that is.
+    ///
+    /// A worker gets `chunk_size` tasks at a time; their outputs come when the last of them is done.
+    ///
+    /// # Errors
+    /// When the pool is closed, or has ended.
+    fn imap_unordered(&self, tasks: Vec<T>, chunk_size: usize) -> anyhow::Result<Unordered<T>> {
+        let shared = Arc::new(SharedTasks::new(tasks, chunk_size));
+        let (results, outcomes) = mpsc::channel();
+        for _ in 0..self.workers() {
+            let (shared, results) = (Arc::clone(&shared), results.clone());
+            self.submit(Box::new(move |worker| {
+                while let Some(chunk) = shared.next_chunk() {
+                    for outcome in worker.run(&shared.tasks[chunk])? {
+                        // Nobody may be waiting for it.
+                        let _ = results.send(outcome);
+                    }
+                }
+                Ok(())
+            }))?;
+        }
+        Ok(Unordered {
+            outcomes,
+            left: shared.tasks.len(),
+        })
+    }
+}
+
+/// The outputs of tasks, as they come. Each is an error if its task failed, or if the pool ended
+/// before it.
+pub struct Unordered<T: Task> {
+    outcomes: mpsc::Receiver<Outcome<T>>,
+    /// How many have not come yet.
+    left: usize,
+}
+
+impl<T: Task> Iterator for Unordered<T> {
+    type Item = anyhow::Result<T::Output>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let outcome = self.outcomes.recv().ok().context(LOST);
+        Some(outcome.and_then(|outcome| outcome.map_err(|reason| anyhow!(reason))))
+    }
 }
 
 /// The size of chunks by which each worker gets about four of them: few messages, and still no
@@ -185,8 +231,12 @@ impl<T: Task> SharedTasks<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fmt, sync::Condvar};
+
+    use serde::{Deserialize, Serialize};
+
     use super::*;
-    use crate::{map::Echo, thread_pool::ThreadPool};
+    use crate::{map::Echo, task::Attempt, thread_pool::ThreadPool};
 
     #[test]
     fn each_worker_gets_about_four_chunks() {
@@ -209,6 +259,48 @@ mod tests {
             assert!(pool.map(tasks.clone(), size)? == tasks, "{size:?}");
         }
         assert!(pool.map(Vec::<Echo>::new(), None)?.is_empty());
+        Ok(())
+    }
+
+    /// A task that returns its number. Task 0 waits until another thread opens the gate.
+    #[derive(Serialize, Deserialize)]
+    struct Gated(u32);
+
+    static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+    impl fmt::Display for Gated {
+        fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            write!(f, "task {}", self.0)
+        }
+    }
+
+    impl Task for Gated {
+        const NAME: &'static str = "gated";
+        type Output = u32;
+
+        fn run(&self, _: Attempt) -> anyhow::Result<u32> {
+            let (open, opened) = &GATE;
+            let closed = |open: &mut bool| self.0 == 0 && !*open;
+            let long = Duration::from_secs(60);
+            let open = open.lock().expect("nobody panics");
+            let waited = opened.wait_timeout_while(open, long, closed);
+            let (_open, timeout) = waited.expect("nobody panics");
+            anyhow::ensure!(!timeout.timed_out(), "the gate stays closed");
+            Ok(self.0)
+        }
+    }
+
+    #[test]
+    fn outputs_come_before_that_of_a_task_that_takes_longer() -> anyhow::Result<()> {
+        let pool = ThreadPool::new(2)?;
+        let mut outputs = pool.imap_unordered((0..5).map(Gated).collect(), 1)?;
+        for number in 1..5 {
+            assert_eq!(outputs.next().transpose()?, Some(number));
+        }
+        *GATE.0.lock().expect("nobody panics") = true;
+        GATE.1.notify_all();
+        assert_eq!(outputs.next().transpose()?, Some(0));
+        assert!(outputs.next().is_none());
         Ok(())
     }
 

@@ -7,13 +7,13 @@
 use std::{
     collections::BTreeMap,
     io,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
 use terminal_size::{Width, terminal_size_of};
 
-use crate::output::say;
+use crate::{output::say, task::WorkerId};
 
 /// When a task ran, and where.
 #[derive(Serialize, Deserialize)]
@@ -22,6 +22,20 @@ pub struct Bar {
     pub task: u32,
     pub began: SystemTime,
     pub took: Duration,
+}
+
+impl Bar {
+    /// Does a task's work, and notes where and when it ran.
+    pub fn of(task: u32, worker: WorkerId, work: impl FnOnce()) -> Self {
+        let (began, start) = (SystemTime::now(), Instant::now());
+        work();
+        Self {
+            worker: worker.to_string(),
+            task,
+            began,
+            took: start.elapsed(),
+        }
+    }
 }
 
 /// Prints the timeline, as wide as the terminal; 80 columns where stdout is none.

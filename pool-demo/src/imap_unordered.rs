@@ -1,0 +1,102 @@
+//! Uneven tasks: results as they come, and where large chunks lose.
+//!
+//! Mirrors Python's `pool.map(f, tasks, chunksize)` and `pool.imap_unordered(f, tasks, chunksize)`.
+//! Run it with `cargo run -p pool-demo -- imap-unordered`.
+//!
+//! What to notice: `map` has no result before it has all. `imap_unordered` returns each chunk's
+//! results as soon as the chunk is done, in whatever order that is. The long tasks come first, and
+//! so one chunk has all of them: its worker runs them one after the other, while the other workers
+//! have nothing left to do. One by one, each long task has a worker of its own. For tasks that are
+//! all alike and short, large chunks win: map.rs.
+
+use std::{
+    fmt, thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    backend::Backend,
+    output::say,
+    task::{Attempt, Task},
+    timeline::{self, Bar},
+};
+
+#[derive(Args)]
+pub struct Options {
+    /// How many workers the pool has.
+    #[arg(long, default_value_t = 4, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    workers: u16,
+
+    /// How many tasks make a large chunk.
+    #[arg(long, default_value_t = 3, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    chunk: u16,
+}
+
+const TASKS: u32 = 12;
+const LONG_TASKS: u32 = 3;
+const LONG: Duration = Duration::from_millis(100);
+const SHORT: Duration = Duration::from_millis(10);
+
+pub fn run(options: &Options) -> anyhow::Result<u8> {
+    let mut pool = Backend::Process.pool(options.workers.into())?;
+    let (workers, long, short) = (options.workers, LONG.as_millis(), SHORT.as_millis());
+    say!("{TASKS} tasks, {workers} workers.")?;
+    say!("The first {LONG_TASKS} tasks take {long} ms each, the others {short} ms.")?;
+    let tasks = || (0..TASKS).map(UnevenTask).collect();
+    // The workers' start is not what this lesson measures.
+    pool.map(tasks(), Some(1))?;
+
+    let chunk = options.chunk.into();
+    let start = Instant::now();
+    pool.map(tasks(), Some(chunk))?;
+    let came = seconds_since(start);
+    say!("map in chunks of {chunk}: all results after {came:.2} s.")?;
+
+    for chunk in [chunk, 1] {
+        let start = Instant::now();
+        let mut results = pool.imap_unordered(tasks(), chunk)?;
+        let mut bars = vec![results.next().context("there are tasks")??];
+        let first = seconds_since(start);
+        for result in results {
+            bars.push(result?);
+        }
+        let last = seconds_since(start);
+        say!("imap_unordered in chunks of {chunk}: results after {first:.2} to {last:.2} s.")?;
+        let order: Vec<_> = bars.iter().map(|bar| bar.task.to_string()).collect();
+        say!("They came in this order: {}", order.join(" "))?;
+        timeline::draw(&bars)?;
+    }
+    pool.close();
+    pool.join()?;
+    Ok(0)
+}
+
+fn seconds_since(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64()
+}
+
+/// A task by its number: the first few are long.
+#[derive(Serialize, Deserialize)]
+pub struct UnevenTask(u32);
+
+impl fmt::Display for UnevenTask {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "task {}", self.0)
+    }
+}
+
+impl Task for UnevenTask {
+    const NAME: &'static str = "uneven_task";
+    type Output = Bar;
+
+    fn run(&self, attempt: Attempt) -> anyhow::Result<Bar> {
+        let duration = if self.0 < LONG_TASKS { LONG } else { SHORT };
+        Ok(Bar::of(self.0, attempt.worker, || thread::sleep(duration)))
+    }
+}
