@@ -125,6 +125,7 @@ impl Race {
     fn start(&mut self, count: u64, additions: u64, way: Way) -> anyhow::Result<Vec<Child>> {
         let mut event = Event::default();
         let mut children = Vec::new();
+        let before = self.number();
         for _ in 0..count {
             let take = self.take.try_clone().context("cannot copy the lock")?;
             let put = self.put.try_clone().context("cannot copy the lock")?;
@@ -132,6 +133,8 @@ impl Race {
             let child = Child::start_with_output("adder", take, Stdio::from(put), arguments)?;
             children.push(child);
         }
+        let waited = self.number() == before;
+        ensure!(waited, "a child did not wait for the event");
         event.set()?;
         self.events.push(event);
         Ok(children)
