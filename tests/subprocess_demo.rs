@@ -319,6 +319,33 @@ fn one_thread_can_serve_three_pipes() {
     assert!(poll.contains("took all 1048576 bytes"), "{poll}");
 }
 
+#[cfg(unix)]
+#[test]
+fn communicate_takes_a_command_of_the_user_and_its_exit_code() {
+    // More than a pipe holds, and `cat` needs its end of file.
+    let out = stdout(
+        &run(demo!("communicate", "--mib", "2", "cat"))
+            .success()
+            .stderr(""),
+    );
+    let ways = captures(&out, "By (.*), in .* ms:");
+    assert_eq!(ways, ["three threads", "one thread, with poll"]);
+    let sent = captures(&out, r"  stdin took all (\d+) bytes");
+    assert_eq!(sent, ["2097152"; 2], "{out}");
+    let answered = captures(&out, r"  stdout gave back (\d+) bytes, stderr 0: \d+ MB/s");
+    assert_eq!(answered, ["2097152"; 2], "{out}");
+
+    let out = stdout(
+        &run(demo!("communicate", "sh", "-c", "cat >&2; exit 3"))
+            .code(3)
+            .stderr(""),
+    );
+    let answered = captures(&out, r"  stdout gave back 0 bytes, stderr (\d+): .*");
+    assert_eq!(answered, ["1048576"; 2], "{out}");
+    run(demo!("communicate", "/nowhere/cat")).code(127);
+    assert_usage_error(demo!("communicate", "--mib", "0"), "1..=4096");
+}
+
 /// Whatever does not fit: a message and exit code 1, no abort (134) and no panic (101).
 #[cfg(target_os = "linux")]
 #[test]

@@ -86,7 +86,7 @@ fn leave_ctrl_c_to_the_child() -> nix::Result<()> {
 ///
 /// # Errors
 /// When it is not the program's fault: when the system has no room for another process, say.
-fn why_not(program: &OsStr, error: io::Error) -> anyhow::Result<u8> {
+pub fn why_not(program: &OsStr, error: io::Error) -> anyhow::Result<u8> {
     let path = Path::new(program);
     // A name without a slash is looked for in the folders of PATH. (An empty PATH is this folder.)
     let bytes = program.as_encoded_bytes().iter();

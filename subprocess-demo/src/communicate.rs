@@ -11,18 +11,33 @@
 
 use std::{
     collections::TryReserveError,
+    ffi::OsString,
     io::{self, Read, Write},
     process::{Child, ChildStdin, ExitStatus, Stdio},
     thread,
 };
 
 use anyhow::{Context, ensure};
+use clap::Args;
 
 use crate::{
     ending,
     output::say,
+    own_command,
     role::{self, Role},
 };
+
+#[derive(Args)]
+pub struct Options {
+    /// How many MiB the text has.
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=4096))]
+    mib: u16,
+
+    /// Send it to this command instead, and say how long that takes.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
 
 /// The children of this lesson.
 pub const ROLES: [(&str, Role); 3] = [
@@ -32,7 +47,7 @@ pub const ROLES: [(&str, Role); 3] = [
 ];
 
 /// The text: 16,384 lines of 64 bytes are 1 MiB. A pipe holds 64 KiB on Linux, and less elsewhere.
-const LINES: usize = 16_384;
+const LINES_OF_A_MIB: usize = 16_384;
 const LINE: usize = 64;
 
 /// After so many lines, the second child and the third stop reading.
@@ -52,10 +67,17 @@ pub struct Exchange {
     pub status: ExitStatus,
 }
 
-pub fn run() -> anyhow::Result<u8> {
-    let text = text().context("cannot hold the text")?;
+/// How a parent talks with its child.
+pub type Communicate = fn(Child, &[u8]) -> anyhow::Result<Exchange>;
+
+pub fn run(options: &Options) -> anyhow::Result<u8> {
+    let all = LINES_OF_A_MIB * usize::from(options.mib);
+    let text = text(all).context("cannot hold the text")?;
+    if !options.command.is_empty() {
+        return own_command::run(&options.command, &text);
+    }
     for (name, lines) in [
-        ("reads-all", LINES),
+        ("reads-all", all),
         ("closes-stdin", ENOUGH),
         ("dies", ENOUGH),
     ] {
@@ -64,16 +86,16 @@ pub fn run() -> anyhow::Result<u8> {
     #[cfg(unix)]
     {
         say!("The same by one thread, with poll:")?;
-        run_child("reads-all", LINES, &text, crate::one_thread::communicate)?;
+        run_child("reads-all", all, &text, crate::one_thread::communicate)?;
     }
     Ok(0)
 }
 
 /// The text. Where memory is short, that is an error: an ordinary `String` would abort.
-fn text() -> Result<Vec<u8>, TryReserveError> {
+fn text(lines: usize) -> Result<Vec<u8>, TryReserveError> {
     let mut text = Vec::new();
-    text.try_reserve_exact(LINES * LINE)?;
-    for number in 0..LINES {
+    text.try_reserve_exact(lines * LINE)?;
+    for number in 0..lines {
         let line = format!("{:.<1$}\n", format!("line {number} "), LINE - 1);
         text.extend_from_slice(line.as_bytes());
     }
@@ -85,7 +107,7 @@ fn run_child(
     name: &str,
     lines: usize,
     text: &[u8],
-    communicate: fn(Child, &[u8]) -> anyhow::Result<Exchange>,
+    communicate: Communicate,
 ) -> anyhow::Result<()> {
     let child = role::command(name)?
         .stdin(Stdio::piped())
@@ -106,7 +128,7 @@ fn run_child(
 }
 
 /// Sends `input` to the child and collects what it answers, until it has ended.
-fn communicate(mut child: Child, input: &[u8]) -> anyhow::Result<Exchange> {
+pub fn communicate(mut child: Child, input: &[u8]) -> anyhow::Result<Exchange> {
     let stdin = child.stdin.take().context("stdin is no pipe")?;
     let stdout = child.stdout.take().context("stdout is no pipe")?;
     let stderr = child.stderr.take().context("stderr is no pipe")?;
@@ -163,13 +185,17 @@ fn collect(mut pipe: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn report(exchange: &Exchange, text: &[u8]) -> anyhow::Result<()> {
+pub fn report_sent(exchange: &Exchange, text: &[u8]) -> anyhow::Result<()> {
     let (sent, all) = (exchange.sent, text.len());
     match &exchange.send_error {
-        None => say!("  stdin took all {all} bytes")?,
+        None => say!("  stdin took all {all} bytes"),
         // The child has not read all of these: some were still in the pipe, and are lost.
-        Some(error) => say!("  stdin took {sent} of {all} bytes, then: {error}")?,
+        Some(error) => say!("  stdin took {sent} of {all} bytes, then: {error}"),
     }
+}
+
+fn report(exchange: &Exchange, text: &[u8]) -> anyhow::Result<()> {
+    report_sent(exchange, text)?;
     let as_sent = |sent: &u8, answered: &u8| answered == sent;
     let in_capitals = |sent: &u8, answered: &u8| *answered == sent.to_ascii_uppercase();
     type Equal<'a> = &'a dyn Fn(&u8, &u8) -> bool;
@@ -177,7 +203,8 @@ fn report(exchange: &Exchange, text: &[u8]) -> anyhow::Result<()> {
         ("stdout", &exchange.stdout, "as sent", &as_sent as Equal),
         ("stderr", &exchange.stderr, "in capitals", &in_capitals),
     ] {
-        let as_expected = answer.len() <= all && text.iter().zip(answer).all(|(a, b)| equal(a, b));
+        let as_expected =
+            answer.len() <= text.len() && text.iter().zip(answer).all(|(a, b)| equal(a, b));
         ensure!(as_expected, "the child's {name} is not the text {how}");
         say!("  {name} gave back {} bytes, {how}", answer.len())?;
     }

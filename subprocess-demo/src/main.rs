@@ -17,7 +17,8 @@
 //! cargo run -p subprocess-demo -- shell                 a user's text in a shell's command (Unix)
 //! ```
 //!
-//! Each lesson has the file of its name. The lessons share four files: [`role`] starts this program
+//! Each lesson has the file of its name (`communicate` has two more: [`one_thread`], and
+//! [`own_command`] for a command of your own). The lessons share four files: [`role`] starts this program
 //! again as its own child, so that the children exist on every machine; [`ending`] says how a child
 //! ended; [`family`] is a child with its descendants, watched and ended as one; [`capacity`] says
 //! how much a pipe holds.
@@ -40,6 +41,7 @@ mod one_pipe;
 #[cfg(unix)]
 mod one_thread;
 mod output;
+mod own_command;
 mod pipeline;
 mod role;
 #[cfg(unix)]
@@ -63,7 +65,7 @@ enum Lesson {
         command: Vec<OsString>,
     },
     /// Send a child more text than a pipe holds, and get as much back, without deadlock.
-    Communicate,
+    Communicate(communicate::Options),
     /// Join three programs by pipes: the last one ends first, and that ends the others.
     Pipeline,
     /// Read a child's stdout and stderr as one stream, in the order written.
@@ -109,7 +111,7 @@ fn run() -> anyhow::Result<u8> {
     match Cli::parse().lesson {
         None => call::run(&[]),
         Some(Lesson::Call { command }) => call::run(&command),
-        Some(Lesson::Communicate) => communicate::run(),
+        Some(Lesson::Communicate(options)) => communicate::run(&options),
         Some(Lesson::Pipeline) => pipeline::run(),
         Some(Lesson::Merge) => merge::run(),
         Some(Lesson::Timeout { limit }) => timeout::run(limit),
