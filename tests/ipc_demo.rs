@@ -150,7 +150,7 @@ mod somebody_dies {
         process::{Child, Output},
         sync::mpsc,
         thread,
-        time::Duration,
+        time::{Duration, Instant},
     };
 
     use nix::sys::signal::{
@@ -208,18 +208,19 @@ mod somebody_dies {
 
     #[test]
     fn a_writer_that_is_killed_is_named_with_what_is_lost() {
-        for writers in [1, 2] {
+        // SIGTERM was blocked while the writers were started, and must not be any more.
+        for (writers, signal) in [(1, SIGTERM), (2, SIGKILL)] {
             let queue = start(ENDLESS, writers);
             let ids = queue.writers.clone();
             for &id in &ids {
-                kill(pid(id), SIGKILL).expect("it is there");
+                kill(pid(id), signal).expect("it is there");
             }
             let (output, _) = queue.end();
             assert_eq!(output.status.code(), Some(1));
             let errors = String::from_utf8(output.stderr).expect("it is UTF-8");
             for id in ids {
-                let error =
-                    format!("ipc-demo: the queue-writer ({id}) failed: signal: 9 (SIGKILL)");
+                let how = format!("signal: {} ({signal})", signal as i32);
+                let error = format!("ipc-demo: the queue-writer ({id}) failed: {how}");
                 assert_order(&errors, [error]);
             }
             for number in 1..=writers {
@@ -294,12 +295,15 @@ mod somebody_dies {
     fn ctrl_c_ends_the_parent_and_all_children_and_leaves_no_folder() {
         let directory = new_directory("interrupted");
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            let mut command = demo!("queue", "--items", ENDLESS, "--writers", "8");
+            let mut command = demo!("queue", "--items", ENDLESS, "--writers", "50");
             command.env("TMPDIR", &directory);
-            let mut demo = command.spawn().expect("the demo can be started");
-            // The parent is starting writers at this moment.
-            read_until(&mut demo, "Process to write");
             adopt_orphans();
+            let demo = command.spawn().expect("the demo can be started");
+            // While a child is being started there is a folder, which a signal must not leave behind.
+            let start = Instant::now();
+            while entries(&directory).is_empty() && start.elapsed() < Duration::from_secs(10) {
+                thread::yield_now();
+            }
             // As a terminal does it: to the whole group.
             killpg(pid(demo.id()), signal).expect("it is there");
             let status = finish_with_orphans(demo).status;
@@ -362,7 +366,7 @@ mod somebody_dies {
         let program = program.to_str().expect("its path is UTF-8");
         let directory = new_directory("descriptors");
         for limit in 6..=16 {
-            for lesson in ["queue", "shared"] {
+            for lesson in ["queue", "shared", "lock"] {
                 let limited = format!(r#"ulimit -n {limit}; exec "$0" "$@""#);
                 let mut command = command("sh", &["-c", &limited, program, lesson]);
                 command.env("TMPDIR", &directory);
@@ -382,6 +386,44 @@ mod somebody_dies {
         }
         std::fs::remove_dir(&directory).expect("it is empty");
     }
+}
+
+/// Where the system gives less memory than a lesson wants, each process says so.
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_memory_is_an_error_and_no_abort() {
+    let program = assert_cmd::cargo::cargo_bin!(env!("CARGO_PKG_NAME"));
+    let program = program.to_str().expect("its path is UTF-8");
+    let large = ["pipe", "--items", "1", "--size", "1073741824"];
+    for (lesson, error) in [
+        (&large[..], "cannot get memory for a block"),
+        (&["shared"], "cannot get 64 MiB of memory"),
+    ] {
+        // 60 MiB: less than a block, and enough to run.
+        let limited = r#"ulimit -v 61440; exec "$0" "$@""#;
+        let arguments = [&["-c", limited, program], lesson].concat();
+        run(command("sh", &arguments))
+            .code(1)
+            .stdout("")
+            .stderr(predicate::str::contains(error).and(predicate::str::contains("panic").not()));
+    }
+}
+
+/// The child's arguments come through a socket in the folder for temporary files.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
+    let directory = new_directory("none").join("missing");
+    for lesson in ["queue", "shared", "lock", "fds", "hangup"] {
+        let mut command = demo!(lesson);
+        command.env("TMPDIR", &directory);
+        let folder = format!("ipc-demo: cannot make {}/ipc-demo-", directory.display());
+        run(command).code(1).stderr(
+            predicate::str::starts_with(folder).and(predicate::str::contains('\n').count(1)),
+        );
+    }
+    let directory = directory.parent().expect("it has one");
+    std::fs::remove_dir(directory).expect("it is empty");
 }
 
 #[test]
