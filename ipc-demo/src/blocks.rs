@@ -190,8 +190,9 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_pipe_that_is_widened_holds_more() {
+    fn a_pipe_that_is_widened_holds_more_and_never_less() {
         let (reader, _writer) = os_pipe::pipe().expect("a pipe can be made");
+        assert_eq!(super::widen(&reader, 16), "65536 bytes");
         assert_eq!(super::widen(&reader, 1 << 18), "262144 bytes");
     }
 }
