@@ -5,6 +5,7 @@ mod common;
 #[cfg(target_os = "linux")]
 use std::time::{Duration, Instant};
 
+use assert_cmd::assert::Assert;
 use common::*;
 use predicates::prelude::*;
 
@@ -17,7 +18,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 fn remote(arguments: &[&str]) -> (String, String) {
     let mut remote = demo!("remote", "--tasks", "300", "--numbers", "100");
     remote.args(arguments);
-    let assert = run(remote).success();
+    // Where a launcher was killed, what it had started may be about to end.
+    adopt_orphans();
+    let child = remote.spawn().expect("the demo can be started");
+    let assert = Assert::new(finish_with_orphans(child)).success();
     let out = stdout(&assert);
     // There are 3245 primes below 30,000. A task that was counted twice, or not, would show.
     capture(&out, "(300 tasks, each counted once: 3245 primes)\\. .*");
@@ -63,6 +67,26 @@ fn a_way_that_leads_to_no_worker_is_given_up_and_the_others_do_its_tasks() {
         (banner, r#"but with "Welcome""#),
         ("no-such-command-here", "cannot start"),
         (r#"sh -c 'exit 3'"#, "it ended before it was ready"),
+        ("sh -c no-such-command-here", "it ended before it was ready"),
+        (
+            r#"sh -c 'printf "Password: "; exit 255'"#,
+            r#"but with "Password:""#,
+        ),
+        // Another version; other tasks.
+        (
+            r#"sh -c 'echo "pool-demo 0.0.9 worker little-endian primes node1 1"'"#,
+            "is the same pool-demo there",
+        ),
+        (
+            r#"sh -c 'echo "pool-demo 0.1.0 worker little-endian sums node1 1"'"#,
+            "is the same pool-demo there",
+        ),
+        // A length that no message has: it is refused, and no memory is taken for it.
+        (
+            r#"sh -c 'echo "pool-demo 0.1.0 worker little-endian primes node1 1";
+                      printf "\377\377\377\377\377\377\377\177"; exec cat >/dev/null'"#,
+            "what arrived is no message",
+        ),
     ] {
         let command = demo!("remote", "--tasks", "3", "--via", via);
         run(command)
@@ -91,7 +115,7 @@ fn a_worker_that_is_lost_or_silent_is_replaced_and_no_task_is_lost() {
         r#"echo "pool-demo 0.1.0 worker little-endian primes nowhere 1"; exec cat >/dev/null"#,
     ] {
         let via = format!(r#"sh -c 'if mkdir {once}; then {first}; else exec "$0" "$@"; fi'"#);
-        let (_, errors) = remote(&["--via", &via, "--task-timeout", "2"]);
+        let (_, errors) = remote(&["--via", &via, "--task-timeout", "10"]);
         assert!(errors.contains("once more in"), "{first}: {errors}");
         std::fs::remove_dir(folder.join("once")).expect("it was used");
     }
@@ -158,6 +182,20 @@ fn a_way_that_is_late_or_fails_twice_and_then_works_is_used() {
     assert_eq!(errors.matches("once more in").count(), 2, "{errors}");
 }
 
+#[cfg(unix)]
+#[test]
+fn over_a_slow_link_a_job_is_done_and_one_task_at_a_time_waits_for_the_link() {
+    let link = assert_cmd::cargo::cargo_bin!("slow-link").display();
+    let (_, errors) = remote(&["--via", &format!("{link} 20")]);
+    assert_eq!(errors, "");
+    // A task at a time cannot be faster than the link, however fast the machine is.
+    let mut demo = demo!("remote", "--tasks", "10", "--chunk", "1");
+    demo.args(["--via", &format!("{link} 20")]);
+    let out = stdout(&run(demo).success());
+    let rate = capture(&out, r"10 tasks, .* (\d+)\.\d tasks per second\.");
+    assert!(rate.parse::<u32>().expect("a number") <= 25, "{out}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs an ssh server's program"]
@@ -208,6 +246,181 @@ fn workers_are_started_over_a_real_ssh_on_this_machine() {
     assert_eq!(errors, "");
     assert!(!captures(&out, r".+/(\d+): \d+ tasks, .*").is_empty());
 
+    server.kill().expect("it runs");
+    finish_with_orphans(server);
+    std::fs::remove_dir_all(&folder).expect("it is there");
+}
+
+/// Two network namespaces that are joined by a cable, as two hosts are. They go with this value.
+#[cfg(target_os = "linux")]
+struct TwoHosts {
+    master: String,
+    other: String,
+}
+
+#[cfg(target_os = "linux")]
+impl TwoHosts {
+    /// `None`: this user or this system cannot make them.
+    fn new() -> Option<Self> {
+        let id = std::process::id();
+        let hosts = Self {
+            master: format!("pool-demo-{id}-a"),
+            other: format!("pool-demo-{id}-b"),
+        };
+        let (a, b) = (&hosts.master, &hosts.other);
+        ip(&format!("netns add {a}"))?;
+        ip(&format!("netns add {b}"))?;
+        ip(&format!(
+            "-n {a} link add cable type veth peer cable netns {b}"
+        ))?;
+        for (host, address) in [(a, "192.0.2.1/24"), (b, "192.0.2.2/24")] {
+            ip(&format!("-n {host} address add {address} dev cable"))?;
+            ip(&format!("-n {host} link set cable up"))?;
+            ip(&format!("-n {host} link set lo up"))?;
+        }
+        Some(hosts)
+    }
+
+    /// The command that runs something on a host.
+    fn on(host: &str, words: &[&str]) -> std::process::Command {
+        let mut command = command("ip", &["netns", "exec", host]);
+        command.args(words);
+        command
+    }
+
+    /// The workers on the other host, and how long each has computed, in ticks of the clock.
+    fn workers(&self) -> Vec<u64> {
+        let pids = Self::ip_output(&format!("netns pids {}", self.other));
+        let ticks = |pid: &str| {
+            let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            let mut words = words.split(|&byte| byte == 0);
+            let program = words.next()?.ends_with(b"/pool-demo");
+            let worker = program && words.next()? == b"--worker";
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // Behind the name, which ends with ')', the user's time is the twelfth word.
+            let ticks = stat.rsplit_once(')')?.1.split_whitespace().nth(11)?;
+            worker.then_some(ticks.parse().ok()?)
+        };
+        pids.split_whitespace().filter_map(ticks).collect()
+    }
+
+    fn ip_output(words: &str) -> String {
+        let words: Vec<&str> = words.split(' ').collect();
+        stdout(&run(command("ip", &words)))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for TwoHosts {
+    fn drop(&mut self) {
+        for host in [&self.master, &self.other] {
+            ip(&format!("netns delete {host}"));
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn ip(words: &str) -> Option<()> {
+    let done = command("ip", &words.split(' ').collect::<Vec<_>>()).status();
+    done.ok()?.success().then_some(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs root, and ssh's programs"]
+fn a_job_over_two_hosts_survives_that_one_is_cut_off() {
+    let Some(hosts) = TwoHosts::new().filter(|_| std::path::Path::new("/usr/sbin/sshd").exists())
+    else {
+        eprintln!("left out: `ip netns add` does not work here, or there is no sshd");
+        return;
+    };
+    let _ = std::fs::create_dir_all("/run/sshd");
+    let folder = std::env::temp_dir().join(format!("pool-demo-hosts-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a folder can be made");
+    let path = |name: &str| folder.join(name).display().to_string();
+    for key in ["host", "user"] {
+        let keygen = ["-q", "-t", "ed25519", "-N", "", "-f", &path(key)];
+        run(command("ssh-keygen", &keygen)).success();
+    }
+    let options = [
+        "Port=2222".to_owned(),
+        "ListenAddress=192.0.2.2".to_owned(),
+        format!("HostKey={}", path("host")),
+        format!("AuthorizedKeysFile={}", path("user.pub")),
+        "StrictModes=no".to_owned(),
+        "UsePAM=no".to_owned(),
+        "PidFile=none".to_owned(),
+        // The server asks whether its client is still there, and ends its programs when it is not.
+        "ClientAliveInterval=5".to_owned(),
+    ];
+    let mut words = vec!["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null"];
+    words.extend(options.iter().flat_map(|option| ["-o", option]));
+    let mut server = TwoHosts::on(&hosts.other, &words)
+        .spawn()
+        .expect("the server can be started");
+    let _server = Guard(server.id());
+    let mut log = std::io::BufReader::new(server.stderr.take().expect("it is a pipe"));
+    let mut line = String::new();
+    while !line.contains("listening") {
+        line.clear();
+        let read = std::io::BufRead::read_line(&mut log, &mut line).expect("it can be read");
+        assert!(read > 0, "the server does not listen");
+    }
+    server.stderr = Some(log.into_inner());
+
+    // 20 ms each way. The kernel does it where it can; or else a program at this end of the link.
+    let delay = |host: &str| {
+        let netem = "tc qdisc add dev cable root netem delay 20ms";
+        let words: Vec<&str> = netem.split(' ').collect();
+        let status = TwoHosts::on(host, &words).status();
+        status.is_ok_and(|status| status.success())
+    };
+    let link = assert_cmd::cargo::cargo_bin!("slow-link").display();
+    let delayed = delay(&hosts.master) && delay(&hosts.other);
+    let delay = if delayed {
+        String::new()
+    } else {
+        format!("{link} 20 ")
+    };
+    let via = format!(
+        "{delay}ssh -i {} -p 2222 -o BatchMode=yes -o StrictHostKeyChecking=no -o ConnectTimeout=5 \
+         -o ServerAliveInterval=5 -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR 192.0.2.2",
+        path("user")
+    );
+    let program = assert_cmd::cargo::cargo_bin!("pool-demo")
+        .display()
+        .to_string();
+    let mut words = vec![&*program, "remote", "--via", "", "--via", &via];
+    words.extend(["--tasks", "2000", "--task-timeout", "10"]);
+    adopt_orphans();
+    let demo = TwoHosts::on(&hosts.master, &words)
+        .spawn()
+        .expect("the demo can be started");
+    let _demo = Guard(demo.id());
+
+    // In the middle: the other host's worker has computed for a while.
+    let start = Instant::now();
+    while hosts.workers().iter().all(|&ticks| ticks < 30) {
+        assert!(start.elapsed() < LIMIT, "no worker on the other host");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    ip(&format!("-n {} link set cable down", hosts.other)).expect("it can be cut");
+
+    let end = finish_with_orphans(demo);
+    let out = String::from_utf8_lossy(&end.stdout);
+    let errors = String::from_utf8_lossy(&end.stderr);
+    assert!(end.status.success(), "{out}{errors}");
+    // A task that was counted twice, or not, would show.
+    capture(&out, "(2000 tasks, each counted once: 148933 primes)\\. .*");
+    assert!(errors.contains("silent for 10s; once more in"), "{errors}");
+    let start = Instant::now();
+    while !hosts.workers().is_empty() {
+        assert!(
+            start.elapsed() < LIMIT,
+            "a worker is left on the other host"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
     server.kill().expect("it runs");
     finish_with_orphans(server);
     std::fs::remove_dir_all(&folder).expect("it is there");
