@@ -4,7 +4,8 @@
 //! program elsewhere (ssh, `srun`, `docker exec -i`) connects these two streams, so a worker can run
 //! on any machine: see `remote.rs`.
 //!
-//! A message is its length, in eight bytes with the lowest first, and then its bytes.
+//! A message is its length, in eight bytes with the lowest first, then its bytes, and a line end at
+//! last: Slurm's `srun` passes on whole lines only, and would keep back what has none.
 
 use std::{
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
@@ -17,6 +18,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// How many bytes of each message say how long the rest is.
 const LENGTH: usize = size_of::<u64>();
+
+/// What ends each message.
+const LINE_END: u8 = b'\n';
 
 /// No message is longer. A greater length comes from something that is not our protocol.
 const MAX_LENGTH: u64 = 1 << 30;
@@ -117,6 +121,7 @@ impl<R: Read, W: Write> Connection<R, W> {
             return Err(invalid("a message longer than 1 GiB"));
         }
         self.buffer[..LENGTH].copy_from_slice(&length.to_le_bytes());
+        self.buffer.push(LINE_END);
         self.writer.write_all(&self.buffer)
     }
 
@@ -144,9 +149,12 @@ impl<R: Read, W: Write> Connection<R, W> {
         }
         let length = usize::try_from(length).map_err(invalid)?;
         self.buffer.clear();
-        self.buffer.try_reserve(length)?;
-        self.buffer.resize(length, 0);
+        self.buffer.try_reserve(length + 1)?;
+        self.buffer.resize(length + 1, 0);
         self.reader.read_exact(&mut self.buffer)?;
+        if self.buffer.pop() != Some(LINE_END) {
+            return Err(invalid("what arrived is no message"));
+        }
         postcard::from_bytes(&self.buffer)
             .map(Some)
             .map_err(invalid)
@@ -191,7 +199,9 @@ mod tests {
             (&b"Last login: Monday"[..], ErrorKind::InvalidData),
             (&[1, 0, 0][..], ErrorKind::UnexpectedEof),
             (&[9, 0, 0, 0, 0, 0, 0, 0, 7][..], ErrorKind::UnexpectedEof),
-            (&[1, 0, 0, 0, 0, 0, 0, 0, 7][..], ErrorKind::InvalidData),
+            (&[0, 0, 0, 0, 0, 0, 0, 0][..], ErrorKind::UnexpectedEof),
+            (&[1, 0, 0, 0, 0, 0, 0, 0, 0, 7], ErrorKind::InvalidData),
+            (&[1, 0, 0, 0, 0, 0, 0, 0, 7, b'\n'], ErrorKind::InvalidData),
         ] {
             let error = received(bytes).expect_err("it is no message");
             assert_eq!(error.kind(), kind, "{bytes:?}");
@@ -206,7 +216,7 @@ mod tests {
                 if !mem::replace(&mut self.0, true) {
                     return Err(ErrorKind::Interrupted.into());
                 }
-                (&[1u8, 0, 0, 0, 0, 0, 0, 0, 0][..]).read(buffer)
+                (&[1u8, 0, 0, 0, 0, 0, 0, 0, 0, b'\n'][..]).read(buffer)
             }
         }
         let mut connection = Connection::new(Interrupted(false), io::sink());
