@@ -231,6 +231,7 @@ fn workers_are_started_over_a_real_ssh_on_this_machine() {
     let mut server = command(SSHD, &["-D", "-f", "/dev/null"]);
     server.args(options.iter().flat_map(|option| ["-o", option]));
     let mut server = server.spawn().expect("the server can be started");
+    let _server = Guard(server.id());
     let start = Instant::now();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(start.elapsed() < LIMIT, "the server does not listen");
@@ -243,7 +244,8 @@ fn workers_are_started_over_a_real_ssh_on_this_machine() {
         path("user")
     );
     let (out, errors) = remote(&["--via", &via, "--workers", "2"]);
-    assert_eq!(errors, "");
+    // What the user's login shell says there is none of our business.
+    assert!(!errors.contains("pool-demo: "), "{errors}");
     assert!(!captures(&out, r".+/(\d+): \d+ tasks, .*").is_empty());
 
     server.kill().expect("it runs");
