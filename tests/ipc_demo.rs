@@ -154,8 +154,9 @@ mod somebody_dies {
     };
 
     use nix::sys::signal::{
+        SigHandler,
         Signal::{SIGHUP, SIGINT, SIGKILL, SIGTERM},
-        kill, killpg,
+        kill, killpg, signal,
     };
 
     use super::*;
@@ -294,6 +295,9 @@ mod somebody_dies {
     #[test]
     fn ctrl_c_ends_the_parent_and_all_children_and_leaves_no_folder() {
         let directory = new_directory("interrupted");
+        // Whoever runs the tests may ignore SIGHUP (nohup), and the demo would inherit that.
+        // SAFETY: the default action runs no code of ours.
+        unsafe { signal(SIGHUP, SigHandler::SigDfl) }.expect("it is a signal");
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             let mut command = demo!("queue", "--items", ENDLESS, "--writers", "50");
             command.env("TMPDIR", &directory);
