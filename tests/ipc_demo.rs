@@ -295,10 +295,11 @@ mod somebody_dies {
     #[test]
     fn ctrl_c_ends_the_parent_and_all_children_and_leaves_no_folder() {
         let directory = new_directory("interrupted");
-        // Whoever runs the tests may ignore SIGHUP (nohup), and the demo would inherit that.
-        // SAFETY: the default action runs no code of ours.
-        unsafe { signal(SIGHUP, SigHandler::SigDfl) }.expect("it is a signal");
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for ending in [SIGINT, SIGTERM, SIGHUP] {
+            // Whoever runs the tests may ignore it (nohup, or a shell's `&`), and the demo would
+            // inherit that.
+            // SAFETY: the default action runs no code of ours.
+            unsafe { signal(ending, SigHandler::SigDfl) }.expect("it is a signal");
             let mut command = demo!("queue", "--items", ENDLESS, "--writers", "50");
             command.env("TMPDIR", &directory);
             adopt_orphans();
@@ -309,10 +310,10 @@ mod somebody_dies {
                 thread::yield_now();
             }
             // As a terminal does it: to the whole group.
-            killpg(pid(demo.id()), signal).expect("it is there");
+            killpg(pid(demo.id()), ending).expect("it is there");
             let status = finish_with_orphans(demo).status;
             use std::os::unix::process::ExitStatusExt;
-            assert_eq!(status.signal(), Some(signal as i32), "{status}");
+            assert_eq!(status.signal(), Some(ending as i32), "{status}");
             assert_eq!(entries(&directory), [""; 0]);
         }
         std::fs::remove_dir(&directory).expect("it is empty");
