@@ -154,9 +154,8 @@ mod somebody_dies {
     };
 
     use nix::sys::signal::{
-        SigHandler,
         Signal::{SIGHUP, SIGINT, SIGKILL, SIGTERM},
-        kill, killpg, signal,
+        kill, killpg,
     };
 
     use super::*;
@@ -296,10 +295,6 @@ mod somebody_dies {
     fn ctrl_c_ends_the_parent_and_all_children_and_leaves_no_folder() {
         let directory = new_directory("interrupted");
         for ending in [SIGINT, SIGTERM, SIGHUP] {
-            // Whoever runs the tests may ignore it (nohup, or a shell's `&`), and the demo would
-            // inherit that.
-            // SAFETY: the default action runs no code of ours.
-            unsafe { signal(ending, SigHandler::SigDfl) }.expect("it is a signal");
             let mut command = demo!("queue", "--items", ENDLESS, "--writers", "50");
             command.env("TMPDIR", &directory);
             adopt_orphans();

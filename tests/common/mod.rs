@@ -37,9 +37,18 @@ pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    // A group of its own, so that the demo can be ended together with all its children.
     #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    {
+        // A group of its own, so that the demo can be ended together with all its children.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        // Whoever runs the tests may ignore these (`nohup`, or a script's `&`), and the demo would
+        // inherit that.
+        use nix::sys::signal::{SigHandler, Signal, signal};
+        for ending in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+            // SAFETY: the default action runs no code of ours.
+            unsafe { signal(ending, SigHandler::SigDfl) }.expect("it is a signal");
+        }
+    }
     command
 }
 
