@@ -63,7 +63,7 @@ fn workers_that_are_started_by_any_command_share_one_job() {
 #[test]
 fn a_way_that_leads_to_no_worker_is_given_up_and_the_others_do_its_tasks() {
     let banner = r#"sh -c 'echo Welcome; exec "$0" "$@"'"#;
-    for (via, error) in [
+    let ways = [
         (banner, r#"but with "Welcome""#),
         ("no-such-command-here", "cannot start"),
         (r#"sh -c 'exit 3'"#, "it ended before it was ready"),
@@ -87,9 +87,14 @@ fn a_way_that_leads_to_no_worker_is_given_up_and_the_others_do_its_tasks() {
                       printf "\377\377\377\377\377\377\377\177"; exec cat >/dev/null'"#,
             "what arrived is no message",
         ),
-    ] {
-        let command = demo!("remote", "--tasks", "3", "--via", via);
-        run(command)
+    ];
+    // All at once: each is tried three times, with a pause before each time.
+    let running = ways.map(|(via, error)| {
+        let mut command = demo!("remote", "--tasks", "3", "--via", via);
+        (command.spawn().expect("the demo can be started"), error)
+    });
+    for (demo, error) in running {
+        Assert::new(finish(demo))
             .code(1)
             .stderr(predicate::str::contains(error))
             .stderr(predicate::str::contains("given up after 3 failures"))
@@ -115,7 +120,7 @@ fn a_worker_that_is_lost_or_silent_is_replaced_and_no_task_is_lost() {
         r#"echo "pool-demo 0.1.0 worker little-endian primes nowhere 1"; exec cat >/dev/null"#,
     ] {
         let via = format!(r#"sh -c 'if mkdir {once}; then {first}; else exec "$0" "$@"; fi'"#);
-        let (_, errors) = remote(&["--via", &via, "--task-timeout", "10"]);
+        let (_, errors) = remote(&["--via", &via, "--task-timeout", "5"]);
         assert!(errors.contains("once more in"), "{first}: {errors}");
         std::fs::remove_dir(folder.join("once")).expect("it was used");
     }
@@ -393,7 +398,7 @@ fn a_job_over_two_hosts_survives_that_one_is_cut_off() {
         .display()
         .to_string();
     let mut words = vec![&*program, "remote", "--via", "", "--via", &via];
-    words.extend(["--tasks", "2000", "--task-timeout", "10"]);
+    words.extend(["--tasks", "2000", "--task-timeout", "5"]);
     adopt_orphans();
     let demo = TwoHosts::on(&hosts.master, &words)
         .spawn()

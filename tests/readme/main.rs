@@ -15,7 +15,10 @@ mod twins;
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
 };
+
+use console::Block;
 
 const DEMO: &str = env!("CARGO_PKG_NAME");
 
@@ -62,23 +65,34 @@ fn the_readmes_show_what_the_demo_prints() {
         return;
     }
     let program = assert_cmd::cargo::cargo_bin!(env!("CARGO_PKG_NAME"));
-    let mut failures = String::new();
     // The Chinese texts show the same: see `twins`.
     let texts = texts().into_iter().filter(|text| !is_chinese(text));
+    let mut blocks = Vec::new();
     for text in texts {
         for block in console::blocks(&read(&text)) {
+            let place = format!("{}:{}", text.display(), block.line);
             let demo = block.demo().unwrap_or_else(|| {
                 panic!(
-                    "{}:{}: this block runs no demo. What is not to be run here is no `console`, but `sh`",
-                    text.display(), block.line
+                    "{place}: this block runs no demo. What is not to be run here is no `console`, but `sh`"
                 )
             });
             if demo == DEMO {
-                for mismatch in block.mismatches(program) {
-                    failures += &format!("{}:{}: {mismatch}\n", text.display(), block.line);
-                }
+                blocks.push((place, block));
             }
         }
     }
-    assert!(failures.is_empty(), "\n{failures}");
+    // All at once: they wait for the most part.
+    let failures: Vec<String> = thread::scope(|scope| {
+        let run = |(place, block): &(String, Block)| {
+            let mismatches = block.mismatches(program).into_iter();
+            mismatches.map(|it| format!("{place}: {it}")).collect()
+        };
+        let start = |block| scope.spawn(move || run(block));
+        let running: Vec<_> = blocks.iter().map(start).collect();
+        let ended = running.into_iter().map(|block| block.join());
+        ended
+            .flat_map(|it: thread::Result<Vec<_>>| it.expect("it panicked"))
+            .collect()
+    });
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
