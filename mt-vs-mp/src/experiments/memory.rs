@@ -170,7 +170,7 @@ static COSTS: Role<Parent, Costs> = Role {
 fn several(way: &Way) -> anyhow::Result<f64> {
     const FEWEST: usize = 3;
     const MOST: usize = 30;
-    const ENOUGH: Duration = Duration::from_millis(8);
+    const ENOUGH: Duration = Duration::from_millis(6);
     let begin = Instant::now();
     let mut times = Vec::new();
     while times.len() < FEWEST || times.len() < MOST && begin.elapsed() < ENOUGH {

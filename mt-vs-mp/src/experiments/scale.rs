@@ -53,7 +53,7 @@ use crate::{
 pub const EXPERIMENT: Experiment = Experiment {
     name: "scale",
     claim: "With thousands of processes the operating system can't cope.",
-    share: 17,
+    share: 24,
     run,
     roles: &[&SCALE],
     published: &[
@@ -124,7 +124,7 @@ impl fmt::Display for Crowd {
 }
 
 /// How long the bystander is there before the crowd begins, and after it, in milliseconds.
-const MARGIN: u64 = 5;
+const MARGIN: u64 = 2;
 
 /// How long it may take until all of a crowd are awake, in milliseconds.
 const SETTLE: u64 = 10;
@@ -364,7 +364,7 @@ fn crowds(lab: &Lab) -> Vec<Crowd> {
     let cores = lab.machine.cores;
     let (sizes, sleeping, span): (&[usize], &[usize], _) = lab.mode.pick(
         (&[100], &[100], 10),
-        (&[100, 1000], &[1000], 60),
+        (&[1000], &[1000], 60),
         (&[10, 100, 1000, 4000, 8000], &[1000, 8000], 1000),
     );
     let mut crowds = Vec::new();

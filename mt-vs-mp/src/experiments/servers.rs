@@ -169,7 +169,7 @@ type Case = Measured<Plan, Seen>;
 fn run(lab: &Lab) -> anyhow::Result<Finding> {
     let plan = |model, rates: &[f64]| Plan {
         model,
-        spans: lab.mode.pick((4, 10), (12, 25), (150, 300)),
+        spans: lab.mode.pick((3, 8), (12, 25), (150, 300)),
         rates: rates.to_vec(),
     };
     // This also warms up.
@@ -186,7 +186,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
             Err(error) => return Err(error),
         }
     }
-    let parts = &PARTS[..lab.mode.pick(2, 3, 3)];
+    let parts = &PARTS[..lab.mode.pick(1, 3, 3)];
     let rates: Vec<f64> = parts.iter().map(|part| round(slowest * part)).collect();
     let mut blasts: Vec<Measured<usize, Blast>> = (0..MODELS.len())
         .map(|variant| Measured {

@@ -42,7 +42,7 @@ use crate::{
 pub const EXPERIMENT: Experiment = Experiment {
     name: "throughput",
     claim: "Threads are usually a bit faster than processes, but not by much.",
-    share: 27,
+    share: 20,
     run,
     roles: &[&WORK, &WORKER],
     published: &[
@@ -80,7 +80,7 @@ const KINDS: &[Kind] = &[
     // It computes, about a millisecond for each task, and does nothing else.
     Kind {
         name: "computing",
-        tasks: (5, 20),
+        tasks: (3, 20),
         task: || count_primes(0..35_000),
         result: 3732,
         share: 50,
@@ -88,7 +88,7 @@ const KINDS: &[Kind] = &[
     // Tasks so small that to hand one over by a message takes longer than to do it.
     Kind {
         name: "chatty",
-        tasks: (300, 2500),
+        tasks: (200, 2500),
         task: || count_primes(0..500),
         result: 95,
         share: 25,
@@ -559,7 +559,7 @@ fn judge(workers: usize, compared: &[Compared]) -> Finding {
     let usual = || compared.iter().filter(|it| it.is_usual);
     let figures = usual().map(|it| format!("{} {}", it.case, it.times));
     Finding::new(
-        verdict::by_case(usual().map(verdict_of)),
+        verdict::usually(usual().map(verdict_of)),
         format!("{workers} processes take, compared with {workers} threads, {cases}"),
         format!(
             "processes / threads: {}",
@@ -651,7 +651,8 @@ mod tests {
             assert_eq!(verdict(1.2, 1.2, 1.2), Verdict::Holds);
             // As fast is not "a bit faster", and far faster is "much".
             assert_eq!(verdict(1.0, 8.0, 1.0), Verdict::Fails);
-            assert_eq!(verdict(1.2, 8.0, 9.0), Verdict::Depends);
+            // Two kinds of three are what is usual, whatever the messages cost in the third.
+            assert_eq!(verdict(1.2, 8.0, 9.0), Verdict::Holds);
         }
     }
 

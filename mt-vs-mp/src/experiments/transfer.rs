@@ -156,17 +156,13 @@ fn prepare(message: &mut Vec<u8>, number: u64, size: usize) {
 /// # Errors
 /// When it is not whole, or not this message.
 fn check(message: &[u8], number: u64, batch: Batch) -> anyhow::Result<()> {
-    let word = |bytes: &[u8]| bytes.try_into().map(u64::from_ne_bytes).ok();
-    let ends = [
-        message.get(..WORD),
-        message.last_chunk::<WORD>().map(|it| &it[..]),
-    ];
-    let mut arrived =
-        message.len() == batch.size && ends.iter().all(|end| end.and_then(word) == Some(number));
+    let (words, rest) = message.as_chunks::<WORD>();
+    let word = |bytes: &[u8; WORD]| u64::from_ne_bytes(*bytes);
+    let ends = [words.first(), words.last()].map(|end| end.map(word));
+    let mut arrived = message.len() == batch.size && rest.is_empty() && ends == [Some(number); 2];
     if arrived && batch.read {
-        let words = message.chunks_exact(WORD);
         let between = (words.len() as u64 - 2).wrapping_mul(u64::from_ne_bytes([FILL; WORD]));
-        let sum = words.filter_map(word).fold(0, u64::wrapping_add);
+        let sum = words.iter().map(word).fold(0, u64::wrapping_add);
         arrived = sum == between.wrapping_add(2 * number);
     }
     ensure!(

@@ -92,6 +92,18 @@ pub fn by_case(cases: impl IntoIterator<Item = Verdict>) -> Verdict {
     order.into_iter().find(|&it| has(it)).unwrap_or(NotMeasured)
 }
 
+/// A claim that says what is *usually* so: most of the cases decide, and not the rest.
+pub fn usually(cases: impl IntoIterator<Item = Verdict>) -> Verdict {
+    let tried = cases.into_iter().filter(|&case| case != NotMeasured);
+    let cases: Vec<Verdict> = tried.collect();
+    let most =
+        |&verdict: &Verdict| 2 * cases.iter().filter(|&&it| it == verdict).count() > cases.len();
+    [Holds, Fails]
+        .into_iter()
+        .find(most)
+        .unwrap_or_else(|| by_case(cases))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,5 +177,16 @@ mod tests {
         assert_eq!(by_case([NotMeasured, Holds]), Holds);
         assert_eq!(by_case([NotMeasured]), NotMeasured);
         assert_eq!(by_case([]), NotMeasured);
+    }
+
+    #[test]
+    fn what_is_usually_so_is_decided_by_most_cases() {
+        assert_eq!(usually([Holds, Holds, Fails]), Holds);
+        assert_eq!(usually([Fails, Unclear, Fails]), Fails);
+        assert_eq!(usually([Holds, Fails]), Depends);
+        assert_eq!(usually([Holds, Unclear, Fails]), Depends);
+        assert_eq!(usually([Unclear, Unclear, Fails]), Unclear);
+        assert_eq!(usually([Fails, NotMeasured, NotMeasured]), Fails);
+        assert_eq!(usually([]), NotMeasured);
     }
 }
