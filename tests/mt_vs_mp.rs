@@ -381,6 +381,9 @@ fn wrong_arguments_are_refused_with_what_is_allowed() {
     assert_usage_error(demo!("--workers", "-1"), "1..=256");
     assert_usage_error(demo!("--quick", "--full"), "--full");
     assert_usage_error(demo!("--nonsense"), "--nonsense");
+    // What measures nothing takes no option of a run.
+    assert_usage_error(demo!("serve", "--model", "threads", "--quick"), "--quick");
+    assert_usage_error(demo!("list", "--json", "x"), "--json");
 }
 
 #[test]
@@ -654,7 +657,7 @@ fn a_crowd_that_loses_a_member_fails_at_once() {
 #[test]
 fn crowds_that_a_limit_has_no_room_for_are_left_out_with_the_limits_name() {
     let limited = |names: &[&str]| {
-        let mut command = demo!("--quick", "run");
+        let mut command = demo!("run", "--quick");
         command.args(names);
         under(command, nix::libc::RLIMIT_AS, 400 << 20)
     };

@@ -13,7 +13,7 @@ use crate::{
 
 /// Threads or processes? Every claim is tried on this machine, and gets a verdict.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -30,6 +30,8 @@ pub enum Command {
         /// Their names.
         #[arg(required = true, value_name = "NAME", value_parser = names())]
         names: Vec<String>,
+        #[command(flatten)]
+        options: Options,
     },
     /// A web server by processes, by threads, or by both.
     Serve(serve::Options),
@@ -44,27 +46,28 @@ pub enum Command {
     },
 }
 
+/// How a run measures, and to which files its figures are written.
 #[derive(clap::Args)]
 pub struct Options {
     /// Take a few seconds only: the intervals are wider.
-    #[arg(long, global = true)]
+    #[arg(long)]
     quick: bool,
 
     /// Take some minutes: narrower intervals, and more of everything.
-    #[arg(long, global = true, conflicts_with = "quick")]
+    #[arg(long, conflicts_with = "quick")]
     full: bool,
 
     /// How many workers share the work [default: as many as this machine runs at once].
-    #[arg(long, global = true, allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
 
     /// Write all figures to a file, as JSON.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
     /// Write all of it to a file, as a web page.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 }
 

@@ -47,7 +47,7 @@ fn begin() -> anyhow::Result<u8> {
     let Cli { command, options } = Cli::parse();
     match command {
         None => run::run(&experiments::ALL.iter().collect::<Vec<_>>(), &options),
-        Some(Command::Run { names }) => run::run(&cli::chosen(&names), &options),
+        Some(Command::Run { names, options }) => run::run(&cli::chosen(&names), &options),
         Some(Command::List) => cli::list(),
         Some(Command::Compare { first, second }) => report::comparison::show(&first, &second),
         Some(Command::Serve(options)) => serve::run(&options),
