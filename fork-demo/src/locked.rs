@@ -1,11 +1,11 @@
 //! Why a program with threads should not fork: the child gets a copy of every lock, and not the
-//! threads that would open them.
+//! threads that would release them.
 //!
 //! Mirrors what Python warns of since 3.12, when `os.fork()` is called in a process with threads.
 //! Run it with `cargo run -p fork-demo -- locked`.
 //!
 //! What to notice: the first child waits for a thread that it does not have; that the parent's
-//! thread opens the parent's lock does not help it. The lock of a real program is seldom one of its
+//! thread releases the parent's lock does not help it. The lock of a real program is seldom one of its
 //! own: it is in the heap, in stdout, in a log. What works is to fork before the first thread
 //! starts, or to start a new program at once, which begins with locks of its own.
 
@@ -43,7 +43,7 @@ pub fn run() -> anyhow::Result<u8> {
     };
 
     let seen = while_another_thread_has_the_lock(|| Ok((fork_now()?, new_program())));
-    // By now the thread has opened the lock and is gone: in the parent.
+    // By now the thread has released the lock and is gone: in the parent.
     let late = seen.and_then(|(child, program)| Ok((child::wait(child)?, program?)));
     let (child, go) = early;
     drop(go);
@@ -69,17 +69,17 @@ fn while_another_thread_has_the_lock<T>(
     body: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let (locked, is_locked) = mpsc::channel();
-    let (open, may_open) = mpsc::channel::<()>();
+    let (release, may_release) = mpsc::channel::<()>();
     let thread = thread::Builder::new()
         .spawn(move || {
             let guard = LOCK.lock();
             let _ = locked.send(());
-            let _ = may_open.recv();
+            let _ = may_release.recv();
             drop(guard);
         })
         .context("cannot start a thread")?;
     let result = is_locked.recv().context("no lock").and_then(|()| body());
-    drop(open);
+    drop(release);
     let _ = thread.join();
     result
 }
