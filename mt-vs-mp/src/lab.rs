@@ -53,7 +53,7 @@ impl Mode {
 
     /// What all experiments together may take.
     pub fn budget(self) -> Duration {
-        Duration::from_secs_f64(self.pick(4.5, 34.0, 240.0))
+        Duration::from_secs_f64(self.pick(4.5, 38.0, 240.0))
     }
 
     /// More rounds than this tell nothing new.
@@ -123,19 +123,36 @@ impl Lab {
         &self,
         budget: Duration,
         variants: impl IntoIterator<Item = V>,
+        measure: impl FnMut(&V) -> anyhow::Result<S>,
+    ) -> anyhow::Result<Vec<Measured<V, S>>> {
+        let groups = variants.into_iter().map(|variant| vec![variant]);
+        self.alternate_groups(budget, groups, measure)
+    }
+
+    /// The same for many variants. Those that are compared make a group, and are measured one
+    /// directly after the other: load that comes and goes within a round is the same for them.
+    pub fn alternate_groups<V, S>(
+        &self,
+        budget: Duration,
+        groups: impl IntoIterator<Item = Vec<V>>,
         mut measure: impl FnMut(&V) -> anyhow::Result<S>,
     ) -> anyhow::Result<Vec<Measured<V, S>>> {
-        let measured = |variant| Measured {
-            variant,
-            samples: Vec::new(),
-        };
-        let mut all: Vec<Measured<V, S>> = variants.into_iter().map(measured).collect();
-        let mut order: Vec<usize> = (0..all.len()).collect();
+        let mut all: Vec<Measured<V, S>> = Vec::new();
+        let mut order: Vec<Vec<usize>> = Vec::new();
+        for group in groups {
+            let first = all.len();
+            all.extend(group.into_iter().map(|variant| Measured {
+                variant,
+                samples: Vec::new(),
+            }));
+            order.push((first..all.len()).collect());
+        }
         let mut random = Rng::with_seed(1);
         let begin = Instant::now();
         for round in 1..=self.mode.most_rounds() {
             random.shuffle(&mut order);
-            for &next in &order {
+            order.iter_mut().for_each(|group| random.shuffle(group));
+            for &next in order.iter().flatten() {
                 self.progress.set_message(format!("round {round}"));
                 self.progress.tick();
                 self.go_on()?;
@@ -248,6 +265,36 @@ mod tests {
         assert!(orders.iter().any(|order| order != &orders[0]), "{orders:?}");
         // And it is the same in every run.
         assert_eq!(orders, rounds(Mode::Quick, Duration::MAX / 2));
+    }
+
+    #[test]
+    fn those_of_a_group_are_measured_one_directly_after_the_other() {
+        let mut order = Vec::new();
+        let groups = ["AB", "CD", "EF"].map(|group| group.chars().collect());
+        let measured = lab(Mode::Quick).alternate_groups(Duration::MAX / 2, groups, |&variant| {
+            order.push(variant);
+            Ok(())
+        });
+        assert!(measured.is_ok());
+        let rounds: Vec<String> = order
+            .chunks(6)
+            .map(|round| round.iter().collect())
+            .collect();
+        for round in &rounds {
+            for (one, other) in ["AB", "CD", "EF"].map(|it| (&it[..1], &it[1..])) {
+                let [one, other] = [one, other].map(|it| round.find(it).expect("all are there"));
+                assert_eq!(one.abs_diff(other), 1, "{rounds:?}");
+            }
+        }
+        // Both orders occur, of the groups and in each of them.
+        for text in ["AB", "BA", "CD", "DC"] {
+            assert!(
+                rounds.iter().any(|round| round.contains(text)),
+                "{rounds:?}"
+            );
+        }
+        let is_first = |group: &str| rounds.iter().any(|round| group.contains(&round[..1]));
+        assert!(["AB", "CD", "EF"].into_iter().all(is_first), "{rounds:?}");
     }
 
     #[test]

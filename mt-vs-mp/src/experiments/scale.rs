@@ -53,7 +53,7 @@ use crate::{
 pub const EXPERIMENT: Experiment = Experiment {
     name: "scale",
     claim: "With thousands of processes the operating system can't cope.",
-    share: 24,
+    share: 25,
     run,
     roles: &[&SCALE],
     published: &[
@@ -295,7 +295,9 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
         // Whoever is refused some, however few, says so. This also warms up.
         trial::run(&SCALE, &Crowd { span: 1, ..*crowd }).map(drop)
     })?;
-    let cases = lab.alternate(lab.budget, crowds, |crowd| trial::run(&SCALE, crowd))?;
+    let groups = crowds.chunk_by(|one, other| one.processes == other.processes);
+    let groups = groups.map(<[_]>::to_vec);
+    let cases = lab.alternate_groups(lab.budget, groups, |crowd| trial::run(&SCALE, crowd))?;
     if lab.mode == Mode::Quick {
         left_out.push("1000 workers: --quick has no time for them".to_owned());
     }

@@ -42,7 +42,7 @@ use crate::{
 pub const EXPERIMENT: Experiment = Experiment {
     name: "throughput",
     claim: "Threads are usually a bit faster than processes, but not by much.",
-    share: 20,
+    share: 19,
     run,
     roles: &[&WORK, &WORKER],
     published: &[
@@ -383,7 +383,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     for (number, kind) in KINDS.iter().enumerate() {
         let each = lab.mode.pick(kind.tasks.0, kind.tasks.1, kind.tasks.1);
         let budget = lab.budget * kind.share / 100;
-        let cases = lab.alternate(budget, crews(lab.workers, kind), |&crew| {
+        let cases = lab.alternate_groups(budget, crews(lab.workers, kind), |&crew| {
             let done = trial::run(&WORK, &(crew, number, each))?;
             let right = kind.result * each * crew.workers() as u32;
             ensure!(
@@ -409,8 +409,8 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     })
 }
 
-/// From one worker to twice as many as there are to be, in each way.
-fn crews(workers: usize, kind: &Kind) -> Vec<Crew> {
+/// From one worker to twice as many as there are to be: a group for each number, in each way.
+fn crews(workers: usize, kind: &Kind) -> Vec<Vec<Crew>> {
     let mut numbers = vec![1, workers / 2, workers, workers * 2];
     numbers.retain(|&workers| workers > 0);
     numbers.sort_unstable();
@@ -429,7 +429,10 @@ fn crews(workers: usize, kind: &Kind) -> Vec<Crew> {
         })
     };
     let of_number = |workers| ways().map(move |(way, _)| (way, workers)).filter_map(crew);
-    numbers.into_iter().flat_map(of_number).collect()
+    numbers
+        .into_iter()
+        .map(|number| of_number(number).collect())
+        .collect()
 }
 
 fn name(crew: Crew) -> String {
@@ -602,6 +605,7 @@ mod tests {
         let crews = crews(3, &KINDS[0]);
         let hybrids: Vec<_> = crews
             .iter()
+            .flatten()
             .filter(|crew| crew.way == WAYS.len() - 1)
             .collect();
         assert_eq!(
@@ -628,7 +632,7 @@ mod tests {
                 let samples = vec![done; 9];
                 Measured { variant, samples }
             };
-            let cases: Vec<Case> = crews(cores, kind).into_iter().map(case).collect();
+            let cases: Vec<Case> = crews(cores, kind).concat().into_iter().map(case).collect();
             (kind, cases)
         };
         let jobs = [

@@ -40,7 +40,7 @@ mod shared_memory;
 pub const EXPERIMENT: Experiment = Experiment {
     name: "transfer",
     claim: "Large data gets from thread to thread far faster than from process to process.",
-    share: 9,
+    share: 8,
     run,
     roles: &[&TRANSFER, &RECEIVER],
     published: &[(
