@@ -583,11 +583,13 @@ fn a_server_that_is_started_with_its_signals_blocked_gets_them_all_the_same() {
     server.end();
 }
 
-/// Has a server and all its children told to end, in the middle of two requests.
+/// Has a server and all its children told to end, in the middle of three requests.
 #[track_caller]
 fn assert_the_running_requests_are_answered(signal: Signal) {
     let mut server = Server::start(&[]);
     let slow = server.ask(b"GET /slow?ms=300 HTTP/1.1\r\n\r\n");
+    // The end of the other is nothing that ends this one.
+    let slower = server.ask(b"GET /slow?ms=600 HTTP/1.1\r\n\r\n");
     let mut half = server.ask(b"GET / HT");
     // Connections are accepted in their order: when this one is answered, the others have their
     // children.
@@ -599,6 +601,7 @@ fn assert_the_running_requests_are_answered(signal: Signal) {
     half.write_all(b"TP/1.1\r\n\r\n").expect("the child reads");
     child_in(&answer_to(half), server.id);
     child_in(&answer_to(slow), server.id);
+    child_in(&answer_to(slower), server.id);
     server.wait();
     let log = server.log.rest().join("\n");
     capture(&log, r"(The server ends): requests under way have 5 s\. .*");

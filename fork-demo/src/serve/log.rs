@@ -112,3 +112,46 @@ fn terminal() -> Option<OwnedFd> {
     options.write(true).custom_flags(O_NONBLOCK | O_NOCTTY);
     Some(options.open(path).ok()?.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn lines_that_are_too_many_to_keep_are_counted_and_the_others_are_written() {
+        let (mut reader, out) = io::pipe().expect("a pipe can be made");
+        let mut log = Log {
+            out: out.into(),
+            kept: Vec::new(),
+            lost: 0,
+            reader_left: false,
+        };
+        let mut kept = 0;
+        while log.kept.len() <= LIMIT {
+            log.line(format_args!("{kept:099}"));
+            kept += 1;
+        }
+        log.line(format_args!("one too many"));
+        log.line(format_args!("two too many"));
+        let mut text = Vec::new();
+        while !log.is_empty() {
+            log.write();
+            // Each write fits into the pipe, and is read before the next one.
+            let mut piece = [0; PIPE_BUF];
+            let length = reader.read(&mut piece).expect("it was written to");
+            assert!(piece[..length].ends_with(b"\n"), "half a line was written");
+            text.extend_from_slice(&piece[..length]);
+        }
+        let text = String::from_utf8(text).expect("it is text");
+        let (told, numbers): (Vec<_>, Vec<_>) = text.lines().partition(|it| it.contains("lost"));
+        assert_eq!(told, ["2 lines are lost: they were too many to keep"]);
+        assert!(
+            numbers
+                .iter()
+                .map(|it| it.parse::<u32>())
+                .eq((0..kept).map(Ok))
+        );
+    }
+}

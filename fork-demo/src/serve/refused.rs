@@ -60,3 +60,43 @@ impl Refused {
         self.0.iter().map(|(client, _)| client)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn refused_clients_are_told_and_kept_until_they_close_but_no_more_than_some() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it has one");
+        let mut buffer = [0; HEAD_LIMIT];
+        let mut refused = Refused::new();
+        let mut clients: Vec<TcpStream> = (0..MOST + 1)
+            .map(|_| {
+                let client = TcpStream::connect(address).expect("it listens");
+                let (server_side, _) = listener.accept().expect("a client has come");
+                refused.add(server_side, &mut buffer);
+                client
+            })
+            .collect();
+        // The oldest had to make room.
+        assert_eq!(refused.clients().count(), MOST);
+        assert!(refused.deadline().is_some_and(|end| end > Instant::now()));
+
+        let mut answer = String::new();
+        let read = clients[MOST].read_to_string(&mut answer);
+        assert!(read.is_ok() && answer.contains("503"), "{answer}");
+        // It has not closed its side, and neither has any other.
+        refused.read(&mut buffer);
+        assert_eq!(refused.clients().count(), MOST);
+        let patience = Instant::now() + LINGER / 2;
+        clients.truncate(MOST);
+        while refused.clients().count() == MOST {
+            refused.read(&mut buffer);
+            assert!(Instant::now() < patience, "who has closed is still kept");
+        }
+        assert_eq!(refused.clients().count(), MOST - 1);
+    }
+}

@@ -117,3 +117,17 @@ pub fn write_answer(out: &mut impl Write, status: Status) -> io::Result<()> {
     )?;
     out.write_all(&text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_may_be_as_long_as_the_buffer_and_is_then_too_long() {
+        let mut head = b"GET / HTTP/1.1\r\nX: ".to_vec();
+        head.resize(8 * 1024 - 1, b'x');
+        assert!(matches!(Request::parse(&head), Ok(None)));
+        head.push(b'x');
+        assert!(matches!(Request::parse(&head), Err(Status::HeadTooLong)));
+    }
+}
