@@ -398,7 +398,7 @@ fn a_job_over_two_hosts_survives_that_one_is_cut_off() {
         .display()
         .to_string();
     let mut words = vec![&*program, "remote", "--via", "", "--via", &via];
-    words.extend(["--tasks", "2000", "--task-timeout", "5"]);
+    words.extend(["--tasks", "2000", "--task-timeout", "10"]);
     adopt_orphans();
     let demo = TwoHosts::on(&hosts.master, &words)
         .spawn()
