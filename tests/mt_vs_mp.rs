@@ -359,6 +359,46 @@ fn ctrl_c_ends_everything_and_says_that_the_run_is_incomplete() {
     assert!(missing > 0, "{report}");
 }
 
+/// The last trial of `crash` is stopped in the middle, and then ends by Ctrl-C: an end, but not the
+/// one that the experiment is about.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_in_the_last_case_of_a_crash_is_no_result() {
+    use nix::sys::signal::{Signal, kill};
+    let last = format!("\0[2,{}]\0--trial", rows(experiment("crash"), 0).len() - 1);
+    let json = Scratch::new("interrupted-crash.json");
+    loop {
+        let mut command = demo!("run", "crash", "--quick", "--json");
+        let mut lab = command.arg(&json.0).spawn().expect("it can be started");
+        let children = format!("/proc/{0}/task/{0}/children", lab.id());
+        let stopped = loop {
+            let ids = fs::read_to_string(&children).unwrap_or_default();
+            let mut ids = ids.split_whitespace();
+            let of = |id: &str| fs::read_to_string(format!("/proc/{id}/cmdline"));
+            if let Some(id) = ids.find(|id| of(id).is_ok_and(|words| words.contains(&last))) {
+                let id = id.parse().expect("it is a number");
+                break kill(pid(id), Signal::SIGSTOP).is_ok();
+            }
+            if lab.try_wait().expect("it is our child").is_some() {
+                break false;
+            }
+        };
+        if stopped {
+            kill(pid(lab.id()), Signal::SIGINT).expect("nobody has waited for it");
+        }
+        let code = finish(lab).status.code();
+        // It is over in a moment: where it was missed, or was over when it was stopped, once more.
+        if !stopped || code == Some(0) {
+            continue;
+        }
+        assert_eq!(code, Some(130));
+        let report = json.report();
+        assert_eq!(report["experiments"].as_array().map(Vec::len), Some(0));
+        assert_eq!(report["missing"], serde_json::json!(["crash"]));
+        return;
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_laboratory_that_is_killed_leaves_nobody_behind() {
