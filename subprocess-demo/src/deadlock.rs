@@ -169,3 +169,23 @@ fn fill_the_pipe() -> anyhow::Result<u8> {
     writeln!(io::stderr(), "child {id}: the last byte is in the pipe")?;
     Ok(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_waits_for_input_sleeps_in_neither_call() {
+        let mut command = Command::new("sort");
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.spawn().expect("every system has it");
+        for call in ["write", "wait4"] {
+            assert_ne!(sleeps_in(child.id(), call), Some(true), "{call}");
+        }
+        // It reads the end of file.
+        drop(child.stdin.take());
+        assert!(child.wait().is_ok_and(|status| status.success()));
+    }
+}
