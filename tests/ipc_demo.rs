@@ -206,13 +206,22 @@ mod somebody_dies {
         }
     }
 
+    /// A field of the process's `/proc/PID/status`.
+    #[cfg(target_os = "linux")]
+    fn status_of(id: u32, field: &str) -> String {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"));
+        capture(&status.expect("it is there"), &format!(r"{field}:\s*(\S+)"))
+    }
+
     #[test]
     fn a_writer_that_is_killed_is_named_with_what_is_lost() {
-        // SIGTERM was blocked while the writers were started, and must not be any more.
         for (writers, signal) in [(1, SIGTERM), (2, SIGKILL)] {
             let queue = start(ENDLESS, writers);
             let ids = queue.writers.clone();
             for &id in &ids {
+                // While they were started, SIGTERM was.
+                #[cfg(target_os = "linux")]
+                assert_eq!(status_of(id, "SigBlk"), "0000000000000000");
                 kill(pid(id), signal).expect("it is there");
             }
             let (output, _) = queue.end();

@@ -17,8 +17,7 @@
 use std::{
     env,
     ffi::OsStr,
-    fs, io,
-    path::Path,
+    io,
     process::{self, Command, ExitStatus, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
@@ -29,7 +28,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use ipc_channel::ipc::{self, IpcOneShotServer, IpcSender};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{folder::Folder, interrupt};
+use crate::folder::{self, Folder};
 
 /// What a child does. The text is the name of the server from which [`arguments`] come, or, for a
 /// child that was started by its [`command`] alone, whatever its parent wrote there.
@@ -81,10 +80,8 @@ impl Child {
     where
         A: Serialize + DeserializeOwned + Send + 'static,
     {
-        // On Linux the server is a socket in a folder of its own, until the child is there. Ctrl-C
-        // in between would leave the folder behind.
-        let _deferred = interrupt::defer();
         have_descriptors().with_context(|| format!("cannot start the {role}"))?;
+        // On Linux the server is a socket. Its folder is removed when this function returns.
         let _folder = Folder::new()?;
         let (server, name) = IpcOneShotServer::<IpcSender<A>>::new()
             .with_context(|| format!("cannot open a server for the {role}"))?;
@@ -169,27 +166,12 @@ where
 {
     let (inbox, arguments) = ipc::channel().context("cannot make a channel")?;
     let connected = IpcSender::connect(server.clone());
-    // The parent does this too. But if it was killed meanwhile, nobody else is left to do it.
-    remove_folder(&server);
-    // From here on Ctrl-C may end us. Until now we inherited that it has to wait.
-    interrupt::allow();
+    folder::leave(&server);
     connected
         .context("cannot connect to the parent")?
         .send(inbox)
         .context("cannot ask for the arguments")?;
     arguments.recv().context("cannot receive the arguments")
-}
-
-/// Removes the folder of a server's socket. (macOS and Windows have no such folder.)
-fn remove_folder(server: &str) {
-    if cfg!(unix) {
-        // They fail if the other side was faster.
-        let _ = fs::remove_file(server);
-        // The library's folder, and the parent's around it.
-        for folder in Path::new(server).ancestors().skip(1).take(2) {
-            let _ = fs::remove_dir(folder);
-        }
-    }
 }
 
 /// In a child: starts a thread that ends the child as soon as its parent has ended. (The rest of the

@@ -33,7 +33,11 @@ use nix::{
     sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
 };
 
-use crate::{child::command, folder::Folder, interrupt, output::say};
+use crate::{
+    child::command,
+    folder::{self, Folder},
+    output::say,
+};
 
 pub fn run() -> anyhow::Result<u8> {
     let (socket, mut child) = start()?;
@@ -49,8 +53,6 @@ pub fn run() -> anyhow::Result<u8> {
 
 /// Starts a process that gets a name only, and returns the socket by which it has connected to that.
 fn start() -> anyhow::Result<(UnixStream, Child)> {
-    // Ctrl-C would leave the socket's file behind.
-    let _deferred = interrupt::defer();
     let folder = Folder::new()?;
     let path = folder.path().join("socket");
     let path = path
@@ -157,7 +159,7 @@ fn receive(socket: &UnixStream) -> anyhow::Result<OwnedFd> {
 /// The child. It inherited nothing of what it uses here.
 pub fn receive_all(name: String) -> anyhow::Result<u8> {
     let socket = UnixStream::connect(&name);
-    interrupt::allow();
+    folder::leave(&name);
     let socket = socket.context("cannot connect to the parent")?;
 
     let mut pipe = File::from(receive(&socket)?);

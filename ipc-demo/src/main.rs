@@ -29,7 +29,6 @@ mod folder;
 mod forgotten;
 mod hangup;
 mod inherited;
-mod interrupt;
 mod lock;
 mod output;
 mod pipe;
