@@ -219,7 +219,7 @@ mod somebody_dies {
             let queue = start(ENDLESS, writers);
             let ids = queue.writers.clone();
             for &id in &ids {
-                // While they were started, SIGTERM was.
+                // While a child is started, its signals are blocked. Now none may be.
                 #[cfg(target_os = "linux")]
                 assert_eq!(status_of(id, "SigBlk"), "0000000000000000");
                 kill(pid(id), signal).expect("it is there");
