@@ -281,6 +281,7 @@ fn assert_mapped(arguments: &[&str], chosen: &str) {
 
 #[test]
 fn imap_unordered_returns_each_result_once_and_in_order_if_one_worker_does_all() {
+    let mut times = Vec::new();
     for (arguments, one_worker) in [
         (&[][..], [false, false]),
         (&["--workers", "1"], [true, true]),
@@ -290,6 +291,9 @@ fn imap_unordered_returns_each_result_once_and_in_order_if_one_worker_does_all()
         let mut command = demo!("imap-unordered");
         command.args(arguments);
         let out = stdout(&run(command).success().stderr(""));
+        let first = captures(&out, r"imap_unordered .* (\d\.\d\d) to \d\.\d\d s\.");
+        let last = captures(&out, r"imap_unordered .* to (\d\.\d\d) s\.");
+        times.extend(first.into_iter().zip(last));
         let orders = captures(&out, "They came in this order: (.*)");
         assert_eq!(orders.len(), 2, "{out}");
         for (order, one_worker) in orders.iter().zip(one_worker) {
@@ -301,6 +305,8 @@ fn imap_unordered_returns_each_result_once_and_in_order_if_one_worker_does_all()
             assert!(order.into_iter().eq(0..12), "{arguments:?}: {out}");
         }
     }
+    // Where one chunk has all tasks, they come at once.
+    assert!(times.iter().any(|(first, last)| first < last), "{times:?}");
 }
 
 #[test]
@@ -402,15 +408,17 @@ fn kill(id: &str) {
 #[cfg(unix)]
 #[test]
 fn killing_all_workers_at_once_loses_no_task_and_no_descriptor() {
-    let mut demo = demo!("--tasks", "1000", "--max-seconds", "0.002")
+    // What they print fills a pipe several times: so the demo cannot be far ahead of this reader.
+    let mut demo = demo!("--tasks", "6000", "--max-seconds", "0.001")
         .spawn()
         .expect("the demo can be started");
     let mut out = String::new();
     let mut descriptors = HashSet::new();
     let mut killed = HashSet::new();
-    for task in [100, 300, 500] {
-        out += &read_until(&mut demo, &format!("\nRun task {task} ("));
-        out += &read_until(&mut demo, "\n");
+    for _ in 0..3 {
+        for _ in 0..200 {
+            out += &read_until(&mut demo, "\n");
+        }
         descriptors.insert(open_descriptors(demo.id()));
         let workers = HashSet::from_iter(workers_of(&out));
         let alive: Vec<String> = workers.difference(&killed).cloned().collect();
@@ -425,7 +433,7 @@ fn killing_all_workers_at_once_loses_no_task_and_no_descriptor() {
     assert!(rest.status.success(), "{rest:#?}");
     out += &String::from_utf8_lossy(&rest.stdout);
     let done: HashSet<String> = captures(&out, r"Task (\d+) runs .*").into_iter().collect();
-    assert_eq!(done.len(), 1000);
+    assert_eq!(done.len(), 6000);
     assert_eq!(
         descriptors.len(),
         1,
@@ -560,14 +568,14 @@ fn workers_end_after_their_tasks_when_their_master_is_killed() {
     }
     // In the middle of many messages, at no particular moment.
     for _ in 0..5 {
-        let demo = demo!("map", "--tasks", "1000000")
+        let mut demo = demo!("map", "--tasks", "1000000")
             .spawn()
             .expect("the demo can be started");
         // It prints nothing before its end, and elsewhere nobody tells how far it is.
         let start = std::time::Instant::now();
         while cfg!(target_os = "linux") && open_descriptors(demo.id()) < 11 {
             assert!(
-                start.elapsed().as_secs() < 60,
+                start.elapsed().as_secs() < 60 && demo.try_wait().is_ok_and(|end| end.is_none()),
                 "it never had all its pipes open"
             );
             std::thread::yield_now();
@@ -669,6 +677,10 @@ fn too_little_memory_for_the_arguments_is_an_error() {
     shell(r#"ulimit -v 700000; exec "$0" map --tasks 20000 --bytes 26000"#)
         .code(1)
         .stderr(predicate::str::contains("pool-demo: cannot reserve"));
+    // So many bytes are allowed, but are not there.
+    shell(r#"ulimit -v 700000; exec "$0" map --tasks 1 --bytes 536870912"#)
+        .code(1)
+        .stderr(predicate::str::contains("pool-demo: cannot reserve"));
 }
 
 /// What a process has open, and whether a program that it starts inherits it.
@@ -735,6 +747,9 @@ fn a_death_within_a_chunk_runs_its_tasks_one_by_one() {
         r"Worker \d+ (died in one of task [04] to task [37]) .*",
     );
     capture(&out, "(8 of 8 tasks are done.)");
+    let task = chosen_task(&out);
+    let runs = captures(&out, &format!(r"Run task {task} \((\d+)\)\.\.\."));
+    assert_eq!(runs.len(), 2, "the second attempt succeeds: {out}");
 
     let mut poison = demo!("crash", "--poison");
     poison.args(arguments);

@@ -184,7 +184,9 @@ fn a_way_that_is_late_or_fails_twice_and_then_works_is_used() {
         format!(r#"sh -c 'mkdir {one} 2>/dev/null || mkdir {two} 2>/dev/null || exec "$0" "$@"'"#);
     let (_, errors) = remote(&["--via", &via]);
     std::fs::remove_dir_all(&folder).expect("it is there");
-    assert_eq!(errors.matches("once more in").count(), 2, "{errors}");
+    // Each time it is given longer.
+    let pauses = captures(&errors, r"pool-demo: via .*; once more in (.*)");
+    assert_eq!(pauses, ["400ms", "1.6s"], "{errors}");
 }
 
 #[cfg(unix)]
@@ -199,6 +201,9 @@ fn over_a_slow_link_a_job_is_done_and_one_task_at_a_time_waits_for_the_link() {
     let out = stdout(&run(demo).success());
     let rate = capture(&out, r"10 tasks, .* (\d+)\.\d tasks per second\.");
     assert!(rate.parse::<u32>().expect("a number") <= 25, "{out}");
+    // The link ends as the command does that it leads to.
+    run(command(link.to_string(), &["0", "true"])).success();
+    run(command(link.to_string(), &["0", "false"])).code(1);
 }
 
 #[cfg(target_os = "linux")]

@@ -117,9 +117,7 @@ impl<R: Read, W: Write> Connection<R, W> {
         bytes.extend([0; LENGTH]);
         self.buffer = postcard::to_extend(message, bytes).map_err(invalid)?;
         let length = (self.buffer.len() - LENGTH) as u64;
-        if length > MAX_LENGTH {
-            return Err(invalid("a message longer than 1 GiB"));
-        }
+        allowed(length).ok_or_else(|| invalid("a message longer than 1 GiB"))?;
         self.buffer[..LENGTH].copy_from_slice(&length.to_le_bytes());
         self.buffer.push(LINE_END);
         self.writer.write_all(&self.buffer)
@@ -143,11 +141,8 @@ impl<R: Read, W: Write> Connection<R, W> {
         }
         let mut length = [0; LENGTH];
         self.reader.read_exact(&mut length)?;
-        let length = u64::from_le_bytes(length);
-        if length > MAX_LENGTH {
-            return Err(invalid("what arrived is no message"));
-        }
-        let length = usize::try_from(length).map_err(invalid)?;
+        let length = allowed(u64::from_le_bytes(length))
+            .ok_or_else(|| invalid("what arrived is no message"))?;
         self.buffer.clear();
         self.buffer.try_reserve(length + 1)?;
         self.buffer.resize(length + 1, 0);
@@ -168,6 +163,13 @@ fn greeting(tasks: &str) -> String {
         "pool-demo {} worker little-endian {tasks} ",
         env!("CARGO_PKG_VERSION")
     )
+}
+
+/// A message's length, unless it is longer than any message.
+fn allowed(length: u64) -> Option<usize> {
+    usize::try_from(length)
+        .ok()
+        .filter(|_| length <= MAX_LENGTH)
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -206,6 +208,13 @@ mod tests {
             let error = received(bytes).expect_err("it is no message");
             assert_eq!(error.kind(), kind, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn no_message_is_longer_than_allowed() {
+        assert_eq!(allowed(MAX_LENGTH), Some(1 << 30));
+        assert_eq!(allowed(MAX_LENGTH + 1), None);
+        assert_eq!(allowed(u64::MAX), None);
     }
 
     #[test]

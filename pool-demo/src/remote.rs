@@ -178,6 +178,16 @@ fn words(via: &str, program: Option<&str>) -> anyhow::Result<Vec<String>> {
     Ok(words)
 }
 
+/// How many tasks the next chunk gets, after one of `done` tasks that took so long.
+fn next_size(size: usize, done: usize, took: Duration) -> usize {
+    // A chunk that was not full tells nothing about a full one.
+    if done == size && took < CHUNK_TIME / 2 {
+        (size * 2).min(MAX_CHUNK)
+    } else {
+        size
+    }
+}
+
 /// What all links share: the tasks that nobody has, and the results.
 struct Job {
     tasks: Vec<Primes>,
@@ -404,12 +414,11 @@ impl Link {
                 Message::Reply(Ok(Some(Reply::Outcomes(outcomes, took)))) => {
                     let chunk = under_way.front().context("it replied to no task")?;
                     self.job.finish(&worker, chunk, outcomes, took)?;
-                    let full = chunk.len() == size;
+                    if self.chunk.is_none() {
+                        size = next_size(size, chunk.len(), took);
+                    }
                     under_way.pop_front();
                     *done = true;
-                    if self.chunk.is_none() && full && took < CHUNK_TIME / 2 {
-                        size = (size * 2).min(MAX_CHUNK);
-                    }
                 }
                 Message::Reply(Ok(None)) => bail!("worker {worker} is gone"),
                 Message::Reply(Err(error)) => {
@@ -418,5 +427,60 @@ impl Link {
                 Message::Ready(_) => bail!("a second greeting"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(tasks: u32) -> Job {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            options: Options,
+        }
+        let line = ["remote".to_owned(), format!("--tasks={tasks}")];
+        Job::new(&<Line as clap::Parser>::parse_from(line).options)
+    }
+
+    const SHORT: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_chunk_doubles_until_it_takes_long_or_is_very_large() {
+        assert_eq!(next_size(1, 1, SHORT), 2);
+        assert_eq!(next_size(64, 64, CHUNK_TIME / 3), 128);
+        assert_eq!(next_size(64, 64, CHUNK_TIME / 2), 64);
+        assert_eq!(next_size(64, 7, SHORT), 64, "it was not full");
+        assert_eq!(next_size(MAX_CHUNK, MAX_CHUNK, SHORT), MAX_CHUNK);
+    }
+
+    #[test]
+    fn tasks_are_taken_in_order_and_what_is_put_back_is_taken_again() {
+        let job = job(5);
+        let first = job.take(2);
+        assert_eq!(first, [0, 1]);
+        assert_eq!(job.take(2), [2, 3]);
+        job.put_back([first]);
+        assert_eq!(job.take(9), [4, 0, 1]);
+        assert_eq!(job.take(9), [0; 0]);
+    }
+
+    #[test]
+    fn a_job_waits_for_the_pause_and_for_tasks_and_is_over_when_all_are_done() {
+        let job = job(2);
+        let (start, pause) = (Instant::now(), Duration::from_millis(50));
+        assert!(job.wait(pause), "there is something to take");
+        assert!(start.elapsed() >= pause);
+        let chunk = job.take(2);
+        let wrong = job.finish("worker", &chunk, vec![Ok(1)], SHORT);
+        assert!(wrong.is_err(), "two tasks have one outcome");
+        job.finish("worker", &chunk, vec![Ok(7), Ok(8)], SHORT)
+            .expect("each has its outcome");
+        assert!(!job.wait(Duration::ZERO), "all is done");
+        let state = job.lock();
+        assert_eq!(state.results, [Some(7), Some(8)]);
+        assert_eq!(state.shares, [("worker".to_owned(), 2)]);
+        assert!(state.bars[0].began + SHORT <= SystemTime::now());
     }
 }

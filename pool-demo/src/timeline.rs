@@ -134,6 +134,13 @@ mod tests {
     }
 
     #[test]
+    fn a_task_at_the_very_end_is_in_the_last_column() {
+        let bars = [bar("1", 0, 0, 9), bar("2", 1, 9, 0)];
+        let rows = rows(&bars, 30);
+        assert_eq!(rows[2].chars().count(), 30, "{rows:#?}");
+    }
+
+    #[test]
     fn no_row_is_wider_than_the_terminal_unless_that_is_absurd() {
         let bars: Vec<Bar> = (0..500).map(|n| bar("1234567", n, n.into(), 1)).collect();
         for width in 28..200 {

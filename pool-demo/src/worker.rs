@@ -164,3 +164,61 @@ mod streams {
         Ok((stdin.into(), stdout.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize, Serializer, ser::Error};
+
+    use super::*;
+
+    /// What a task returns, and no message can hold.
+    #[derive(Deserialize)]
+    struct Unsendable;
+
+    impl Serialize for Unsendable {
+        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(S::Error::custom("it stays here"))
+        }
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Secret;
+
+    impl std::fmt::Display for Secret {
+        fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+            f.write_str("the secret task")
+        }
+    }
+
+    impl Task for Secret {
+        const NAME: &'static str = "secret";
+        type Output = Unsendable;
+
+        fn run(&self, _: Attempt) -> anyhow::Result<Unsendable> {
+            Ok(Unsendable)
+        }
+    }
+
+    #[test]
+    fn an_output_that_cannot_be_sent_fails_its_task_and_not_the_worker() {
+        let mut tasks = Vec::new();
+        let mut master = Connection::new(io::empty(), &mut tasks);
+        master
+            .send(&(1u8, vec![Secret]))
+            .expect("a Vec takes everything");
+        let mut replies = Vec::new();
+        run_tasks::<Secret, _, _>(Connection::new(&tasks[..], &mut replies))
+            .expect("the worker goes on until its tasks end");
+        let mut master = Connection::new(&replies[..], io::sink());
+        master.receive_greeting(Secret::NAME).expect("it greets");
+        let reply = master.receive::<Reply<()>>().expect("it is whole");
+        let Some(Reply::Outcomes(outcomes, _)) = reply else {
+            panic!("it sends outcomes");
+        };
+        let error = outcomes[0].as_ref().expect_err("it cannot be sent");
+        assert!(
+            error.starts_with("the secret task failed: its output: "),
+            "{error}"
+        );
+    }
+}
