@@ -636,7 +636,7 @@ fn median(cell: &Value) -> f64 {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn crowds_that_compute_and_crowds_that_sleep_are_watched() {
+fn crowds_that_compute_are_watched() {
     let experiment = experiment("scale");
     let crowds: Vec<_> = first_cells(experiment, 3);
     let cores = WHOLE_RUN.report["machine"]["cores"].to_string();
@@ -648,7 +648,6 @@ fn crowds_that_compute_and_crowds_that_sleep_are_watched() {
     for name in ["processes", "threads"] {
         expected.push(vec![name, "compute", &cores]);
         expected.extend(computing.clone().map(|size| vec![name, "compute", size]));
-        expected.push(vec![name, "sleep", "100"]);
     }
     assert_eq!(crowds, expected);
     for row in rows(experiment, 0) {
@@ -669,9 +668,27 @@ fn crowds_that_compute_and_crowds_that_sleep_are_watched() {
     // A hundred are no thousands.
     assert_eq!(experiment["verdict"], "unclear");
     assert!(
-        left_out(experiment).contains("1000 workers: --quick"),
+        left_out(experiment).contains("1000 workers, and crowds that sleep: --quick"),
         "{experiment}"
     );
+}
+
+/// Beside a crowd that sleeps, one for each core computes.
+#[cfg(target_os = "linux")]
+#[test]
+fn beside_a_crowd_that_sleeps_others_compute() {
+    for processes in ["true", "false"] {
+        let rate = |cores| {
+            let parameter = format!(
+                r#"{{"processes":{processes},"computing":false,"workers":20,"cores":{cores},"span":100}}"#
+            );
+            let answer = stdout(&run(demo!("--role", "scale", &parameter)).success());
+            let answer: Value = serde_json::from_str(&answer).expect("it is JSON");
+            answer["Ok"]["rate"].as_f64().expect("it was measured")
+        };
+        assert_eq!(rate(0), 0.0, "those who sleep compute nothing");
+        assert!(rate(1) > 0.0);
+    }
 }
 
 /// A crowd that loses one of its members before it has begun neither hangs nor hides that.
@@ -940,7 +957,7 @@ fn servers_of_all_models_are_measured_and_crashed() {
         "{reason}"
     );
 
-    // As many clients as workers and four times as many, on kept and on new connections.
+    // On kept and on new connections.
     let ways: Vec<_> = rows(experiment, 1)
         .iter()
         .map(|row| {
@@ -949,9 +966,10 @@ fn servers_of_all_models_are_measured_and_crashed() {
         })
         .collect();
     let models = ["prefork", "threads", "hybrid"];
-    let expected = [["20", "16"], ["20", "64"], ["1", "16"], ["1", "64"]];
+    let expected = [["20", "16"], ["1", "16"]];
     let expected = expected.map(|[kept, clients]| models.map(|model| [kept, clients, model]));
     assert_eq!(ways, expected.concat());
+    assert!(left_out(experiment).contains("four clients for each worker: --quick"));
 
     // One rate in a quick run.
     assert_eq!(rows(experiment, 2).len(), models.len());

@@ -98,10 +98,11 @@ const fn way(per_connection: usize, clients: usize) -> Way {
     }
 }
 
+/// `--quick` has time for the first two.
 const WAYS: &[Way] = &[
     way(20, WORKERS),
-    way(20, 4 * WORKERS),
     way(1, WORKERS),
+    way(20, 4 * WORKERS),
     way(1, 4 * WORKERS),
 ];
 
@@ -109,6 +110,8 @@ const WAYS: &[Way] = &[
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Plan {
     model: usize,
+    /// How many of [`WAYS`].
+    ways: usize,
     /// How long each way of the closed loop lasts, and each rate of the open one, in milliseconds.
     spans: (u64, u64),
     /// Of the open loops.
@@ -117,7 +120,7 @@ struct Plan {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Seen {
-    /// Requests per second, for each of [`WAYS`].
+    /// Requests per second, for each way of the plan.
     rates: Vec<f64>,
     /// For each rate of the plan.
     times: Vec<Served>,
@@ -137,7 +140,8 @@ static SERVERS: Role<Plan, Seen> = Role {
             span: plan.spans.0,
             rate: None,
         };
-        let rates = WAYS.iter().map(|way| Ok(drive(&closed(way))?.rate));
+        let ways = WAYS[..plan.ways].iter();
+        let rates = ways.map(|way| Ok(drive(&closed(way))?.rate));
         let rates = rates.collect::<anyhow::Result<_>>()?;
         let memory = server.memory();
         let open = |&rate| {
@@ -167,8 +171,9 @@ fn drive(load: &Load) -> anyhow::Result<Served> {
 type Case = Measured<Plan, Seen>;
 
 fn run(lab: &Lab) -> anyhow::Result<Finding> {
-    let plan = |model, rates: &[f64]| Plan {
+    let plan = |model, ways, rates: &[f64]| Plan {
         model,
+        ways,
         spans: lab.mode.pick((3, 8), (12, 25), (150, 300)),
         rates: rates.to_vec(),
     };
@@ -176,7 +181,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     let mut slowest = f64::INFINITY;
     for (number, model) in MODELS.iter().enumerate() {
         lab.go_on()?;
-        match trial::run(&SERVERS, &plan(number, &[])) {
+        match trial::run(&SERVERS, &plan(number, 1, &[])) {
             Ok(seen) => slowest = slowest.min(seen.rates[0]),
             // All three, or none: they are compared.
             Err(error) if error.is::<NoRoom>() => {
@@ -200,11 +205,15 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
             it.samples.push(trial::run(&BLAST, &it.variant)?);
         }
     }
-    let plans = (0..MODELS.len()).map(|model| plan(model, &rates));
+    let ways = lab.mode.pick(2, WAYS.len(), WAYS.len());
+    let plans = (0..MODELS.len()).map(|model| plan(model, ways, &rates));
     let budget = lab.budget * 7 / 10;
     let cases = lab.alternate(budget, plans, |plan| trial::run(&SERVERS, plan))?;
 
     let mut left_out = Vec::new();
+    if ways < WAYS.len() {
+        left_out.push("four clients for each worker: --quick has no time for them".to_owned());
+    }
     if cases
         .iter()
         .flat_map(|it| &it.samples)
@@ -263,7 +272,7 @@ fn stability(cases: &[Case], blasts: &[Measured<usize, Blast>]) -> Table {
 }
 
 fn speed(cases: &[Case]) -> Table {
-    let ways = 0..WAYS.len();
+    let ways = 0..cases[0].variant.ways;
     let rows: Vec<(usize, &Case)> = ways
         .flat_map(|way| cases.iter().map(move |case| (way, case)))
         .collect();
@@ -341,7 +350,7 @@ fn judge(cases: &[Case], blasts: &[Measured<usize, Blast>]) -> Finding {
     let lost = |model: usize| most_lost(&blasts[model]);
     let safer = |model| verdict::is(lost(model) < lost(THREADS) && answers_again(&blasts[model]));
     let ratios = |model: usize, other: usize| -> Vec<Figure> {
-        let ways = 0..WAYS.len();
+        let ways = 0..cases[model].variant.ways;
         ways.map(|way| cases[model].times(&cases[other], |seen| seen.rates[way]))
             .collect()
     };
@@ -406,6 +415,7 @@ mod tests {
         let cases = (0..3).map(|model| Measured {
             variant: Plan {
                 model,
+                ways: WAYS.len(),
                 spans: (0, 0),
                 rates: Vec::new(),
             },
