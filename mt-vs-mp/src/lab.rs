@@ -226,9 +226,9 @@ impl<V, S> Measured<V, S> {
         Some(Figure::new(Interval::of(&numbers), unit))
     }
 
-    /// How many times that of another this one's number is, round by round.
-    pub fn times<W>(&self, other: &Measured<W, S>, of: impl Fn(&S) -> f64) -> Figure {
-        Figure::times(&self.numbers(&of), &other.numbers(&of))
+    /// This one's number divided by the other's, round by round.
+    pub fn ratio_to<W>(&self, other: &Measured<W, S>, of: impl Fn(&S) -> f64) -> Figure {
+        Figure::ratio(&self.numbers(&of), &other.numbers(&of))
     }
 }
 

@@ -105,7 +105,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
             }),
             ("times a thread", &|it| {
                 find(&times, it.variant.0, &THREAD)
-                    .map(|thread| it.times(thread, |&time| time))
+                    .map(|thread| it.ratio_to(thread, |&time| time))
                     .into()
             }),
         ],
@@ -133,8 +133,8 @@ fn judge(places: &[Place], times: &[Times]) -> Finding {
         let (Some(thread), Some(spawn)) = (find(&THREAD), spawn) else {
             continue;
         };
-        let dear = spawn.times(thread, |&time| time);
-        let cheap = find(&FORK).map(|fork| fork.times(spawn, |&time| time));
+        let dear = spawn.ratio_to(thread, |&time| time);
+        let cheap = find(&FORK).map(|fork| fork.ratio_to(spawn, |&time| time));
         let of = |figure: Figure| format!("{figure} on {place}");
         spawns.push(of(dear));
         forks.extend(cheap.map(of));

@@ -388,7 +388,7 @@ fn judge(cases: &[Case]) -> Finding {
     let times = |case: &Case| {
         let forks: Option<Vec<f64>> = case.samples.iter().map(|costs| costs.fork).collect();
         let spawns = case.numbers(|costs| costs.spawn);
-        Some((case.variant, Figure::times(&forks?, &spawns)))
+        Some((case.variant, Figure::ratio(&forks?, &spawns)))
     };
     let compared: Vec<(Parent, Figure)> = cases.iter().filter_map(times).collect();
     let median = |(_, figure): &&(Parent, Figure)| figure.interval.median;

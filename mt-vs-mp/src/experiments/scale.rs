@@ -421,7 +421,7 @@ fn left_of(case: &Case, cases: &[Case]) -> Option<Figure> {
         let crowd = it.variant;
         crowd.computing && crowd.workers == crowd.cores && crowd.processes == case.variant.processes
     });
-    Some(case.times(alone?, |seen| seen.rate))
+    Some(case.ratio_to(alone?, |seen| seen.rate))
 }
 
 fn plot(

@@ -289,7 +289,7 @@ fn speed(cases: &[Case]) -> Table {
                 it.figure(Unit::Count, |seen| seen.rates[*way]).into()
             }),
             ("times prefork", &|(way, it)| {
-                it.times(&cases[PREFORK], |seen| seen.rates[*way]).into()
+                it.ratio_to(&cases[PREFORK], |seen| seen.rates[*way]).into()
             }),
         ],
     )
@@ -351,7 +351,7 @@ fn judge(cases: &[Case], blasts: &[Measured<usize, Blast>]) -> Finding {
     let safer = |model| verdict::is(lost(model) < lost(THREADS) && answers_again(&blasts[model]));
     let ratios = |model: usize, other: usize| -> Vec<Figure> {
         let ways = 0..cases[model].variant.ways;
-        ways.map(|way| cases[model].times(&cases[other], |seen| seen.rates[way]))
+        ways.map(|way| cases[model].ratio_to(&cases[other], |seen| seen.rates[way]))
             .collect()
     };
     let by_way = |ratios: &[Figure], bound| {

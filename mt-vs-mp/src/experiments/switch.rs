@@ -284,7 +284,7 @@ fn find<'a>(times: &'a [Times], game: Game, pair: &Pair) -> Option<&'a Times> {
 /// How many times as long as this pair processes over pipes take.
 fn compare(times: &[Times], game: Game, pair: &Pair) -> Option<Figure> {
     let processes = find(times, game, &PROCESSES)?;
-    Some(processes.times(find(times, game, pair)?, |&time| time))
+    Some(processes.ratio_to(find(times, game, pair)?, |&time| time))
 }
 
 /// What tells processes from threads is seen where all else is the same: over the same pipes, and

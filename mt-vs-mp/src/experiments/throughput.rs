@@ -461,7 +461,7 @@ fn table(kind: &Kind, cases: &[Case]) -> Table {
 /// How many times as much it does in the same time.
 fn speed_up(case: &Case, serial: &Case) -> Figure {
     let speeds = |case: &Case| case.numbers(speed(case.variant));
-    Figure::times(&speeds(case), &speeds(serial))
+    Figure::ratio(&speeds(case), &speeds(serial))
 }
 
 fn starts(cases: &[Case]) -> Table {
@@ -537,7 +537,7 @@ fn compare(workers: usize, jobs: &[(&Kind, Vec<Case>)]) -> Vec<Compared> {
         for (way, how) in [(PROCESSES, ""), (SHARED_INDEX, " with a shared index")] {
             compared.extend(find(way).map(|processes| Compared {
                 case: format!("{} work{how}", kind.name),
-                times: processes.times(threads, |done| done.work),
+                times: processes.ratio_to(threads, |done| done.work),
                 is_usual: way == PROCESSES,
             }));
         }

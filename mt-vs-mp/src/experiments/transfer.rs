@@ -422,7 +422,7 @@ fn judge(sizes: &[usize], times: &[Times]) -> Finding {
         });
         let best = best.expect("there are ways between processes on every system");
         let name = WAYS[best.variant].name.trim_start_matches("processes: ");
-        (name, best.times(&times[0], |times| times[batch]))
+        (name, best.ratio_to(&times[0], |times| times[batch]))
     });
     let size = amount(sizes[sizes.len() - 1] as f64, Unit::Bytes);
     let [(best, handed), (best_read, read)] = compared;

@@ -32,8 +32,8 @@ impl Figure {
         Self { interval, unit }
     }
 
-    /// How many times the one is the other; see [`Interval::of_ratio`].
-    pub fn times(these: &[f64], those: &[f64]) -> Self {
+    /// These numbers divided by those, round by round; see [`Interval::of_ratio`].
+    pub fn ratio(these: &[f64], those: &[f64]) -> Self {
         Self::new(Interval::of_ratio(these, those), Unit::Times)
     }
 
