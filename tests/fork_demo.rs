@@ -168,7 +168,7 @@ fn exec_keeps_what_is_about_the_process_and_nothing_that_was_in_its_memory() {
 }
 
 const LOCKED: &str = "\
-    Forked while another thread has the lock: it waits for ever, and the watchdog ends it.\n\
+    Forked while another thread has the lock: it never gets the lock, and a watchdog (SIGALRM) ends it.\n\
     Forked before the thread was started: it gets the lock.\n\
     A new program, started meanwhile: it gets the lock.\n";
 

@@ -1,5 +1,5 @@
-//! What every lesson needs of a forked child: how it starts, how it ends itself, and how its parent
-//! learns of it.
+//! What all lessons need: how a forked child starts, how it ends, and how its parent learns how it
+//! ended.
 
 use std::{
     io::{self, Write},
@@ -18,78 +18,93 @@ use nix::{
 
 use crate::output;
 
-/// Forks a child that runs `body` and ends, and returns the child's id to the parent.
+/// Forks a child that runs `body` and then ends. Returns the child's id to the parent.
 ///
 /// # Errors
-/// When the system refuses another process: too many of this user, or of all, or no memory left.
+/// The system refuses another process: this user, or the whole system, has too many, or there is
+/// not enough memory.
 pub fn start(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
-    // Bytes that still wait in a buffer would be copied with it, and be written by both.
+    // The fork copies the buffer of stdout. Both processes would write the bytes that are in it.
     io::stdout().flush()?;
     start_without_stdout(|| {
-        let result = panic::catch_unwind(AssertUnwindSafe(body));
-        // `_exit` flushes no buffer; after a panic, too, something may be in it.
+        let code = exit_code_of(body);
+        // This is done after an error or a panic too. `_exit`, by which the child ends, flushes
+        // nothing.
         let _ = io::stdout().flush();
-        result.unwrap_or_else(|panic| panic::resume_unwind(panic))
+        Ok(code)
     })
 }
 
-/// As [`start`], but parent and child must leave stdout's buffer alone.
+/// As [`start`], but does not flush stdout, neither before the fork nor in the child. So nothing
+/// may be in its buffer at the fork, and the child must not use it.
 pub fn start_without_stdout(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
-    // SAFETY: this process has no other thread whose half-done work (a held lock, say) the child
-    // would inherit. The lessons that start one, `copy` and `locked`, do not come here while it is
-    // there.
+    // SAFETY: the child has copies of all locks and of all half-done work, but not of the other
+    // threads that would release the locks and finish the work. Here no other thread exists. (Three
+    // lessons start one. `copy` and `locked` do not call this function while it exists, and `exec`
+    // starts it in a child that never calls this function.)
     match unsafe { fork() }? {
         ForkResult::Child => end_with(body),
         ForkResult::Parent { child } => Ok(child),
     }
 }
 
-/// Runs `body` in a forked child, then ends the child with the exit code that `body` returns, or 1
-/// for an error (which goes to stderr), or 101 for a panic.
+/// Runs `body` in a forked child, and ends the child with the exit code of [`exit_code_of`].
 ///
-/// It never returns: a child that went on from here would run the rest of the parent's code, and
-/// its destructors, a second time. That is also why a panic is caught, and why the child ends by
-/// `_exit`, which runs nothing more of ours.
+/// It never returns (`-> !`). If it did, the child would run the rest of the parent's code a second
+/// time. It would also run the destructors of the parent's variables, which flush buffers and
+/// delete files. `_exit` ends the child at once, and runs no destructor and no other code of this
+/// program.
 pub fn end_with(body: impl FnOnce() -> anyhow::Result<u8>) -> ! {
-    let result = panic::catch_unwind(AssertUnwindSafe(body));
-    let code = result.map_or(101, output::exit_code);
+    let code = exit_code_of(body);
     // SAFETY: `_exit` takes any code and has no precondition.
     unsafe { libc::_exit(code.into()) }
 }
 
-/// Waits until `child` ends, and says how it ended.
+/// Runs `body`, and returns the exit code that it returns. An error or a panic becomes an exit code
+/// too. An error is printed on stderr, and the code is 1. (It is 0, and nothing is printed, if the
+/// error is that nobody reads stdout any more: see [`output::exit_code`].) After a panic it is 101.
+fn exit_code_of(body: impl FnOnce() -> anyhow::Result<u8>) -> u8 {
+    // Like Python's `try` and `except`: a panic in `body` ends at this call, and is its result.
+    match panic::catch_unwind(AssertUnwindSafe(body)) {
+        Ok(result) => output::exit_code(result),
+        Err(_panic) => 101,
+    }
+}
+
+/// Waits until `child` ends, and returns how it ended.
 pub fn wait(child: Pid) -> anyhow::Result<ExitStatus> {
     let ended = wait_for(child);
     let (_, status) = ended.with_context(|| format!("cannot wait for child {child}"))?;
     Ok(status)
 }
 
-/// Waits until any child ends, and says which one, and how.
+/// Waits until any child ends, and returns which one it was, and how it ended.
 pub fn wait_for_any() -> io::Result<(Pid, ExitStatus)> {
     wait_for(ANY)
 }
 
 fn wait_for(child: Pid) -> io::Result<(Pid, ExitStatus)> {
     let ended = reap(child, 0)?;
-    Ok(ended.expect("a wait without WNOHANG returns when there is an end to report"))
+    Ok(ended.expect("a wait without WNOHANG returns only when a child has ended"))
 }
 
 /// Any child, for [`reap`].
 pub const ANY: Pid = Pid::from_raw(-1);
 
-/// Removes a child that has ended from the process table (reaps it), and says which one it was and
-/// how it ended. `None` if none has ended yet, and the `options` contain `WNOHANG`.
+/// Removes a child that has ended from the process table (reaps it), and returns which one it was
+/// and how it ended. `None` if the `options` contain `WNOHANG` and no such child has ended yet.
 ///
 /// # Errors
 /// `ECHILD` if there is no such child to wait for.
 pub fn reap(child: Pid, options: libc::c_int) -> Result<Option<(Pid, ExitStatus)>, Errno> {
     let mut status = 0;
     loop {
-        // (nix's own call loses the child if a real-time signal killed it.)
+        // (This is C's call. nix's own fails if a real-time signal has killed the child, and the
+        // child's status is lost.)
         // SAFETY: `status` is ours, and valid for as long as the call takes.
         let result = unsafe { libc::waitpid(child.as_raw(), &mut status, options) };
         match Errno::result(result) {
-            // A signal arrived while we waited; the child is still there.
+            // A signal arrived while this process waited; the wait goes on.
             Err(Errno::EINTR) => continue,
             Err(error) => return Err(error),
             Ok(0) => return Ok(None),
@@ -98,10 +113,10 @@ pub fn reap(child: Pid, options: libc::c_int) -> Result<Option<(Pid, ExitStatus)
     }
 }
 
-/// Has the system keep every child that ended until we have waited for it.
+/// Makes the system keep each child that has ended until this process has waited for it.
 ///
-/// That is the default, but whoever started us may have set it otherwise (`trap '' CHLD` in a
-/// shell): then a wait would find no child, and nobody would know how it ended.
+/// That is the default. But a program inherits an ignored SIGCHLD from its parent (`trap '' CHLD`
+/// in a shell). The system then removes a child as soon as it ends, and a wait finds no child.
 pub fn keep_until_waited_for() -> anyhow::Result<()> {
     // SAFETY: the default handler is none of our code.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.context("cannot reset SIGCHLD")?;

@@ -1,13 +1,13 @@
 //! What a forked child has a copy of, and what it shares with its parent.
 //!
-//! All of the parent's memory is copied, with the buffers in it: each page at the first write to it.
-//! Open files are shared, with the place in them. And of the parent's threads only the one that
-//! called `fork` goes on in the child.
+//! The child has a copy of the parent's memory, with the buffers in it. The system copies a page of
+//! it when one of the two processes first writes to this page. Open files are shared, with the
+//! position in them. Of the parent's threads only the one that called `fork` exists in the child.
 //!
 //! Mirrors what happens to variables, open files and threads around Python's `os.fork()`. Run it
 //! with `cargo run -p fork-demo -- copy`.
 //!
-//! What to notice: each line says what was read back after the fork, and by whom.
+//! What to notice: each line says what the parent and the child find after the fork.
 
 use std::{
     env,
@@ -61,14 +61,16 @@ fn variable() -> anyhow::Result<(u8, u8)> {
     Ok((number, childs))
 }
 
-/// The parent fills some memory. How much of its own does the child have after it has read that,
-/// and after it has written to it?
+/// The parent fills a block of memory, and the child reads it and then writes to it. How many page
+/// faults does each take, and how much memory does the child then share with no other process?
 fn copy_on_write() -> anyhow::Result<String> {
     let mut block = vec![1_u8; 1 << 20];
     let (mut reader, mut writer) = io::pipe().context("cannot make a pipe")?;
     let child = child::start(|| {
+        // (`black_box` keeps the compiler from leaving out a result that is not used.)
         let read = |bytes: &[u8]| black_box(bytes.iter().max().copied());
-        // What the calls themselves need (pages of the stack), they have from here on.
+        // The calls below write to the stack. This first call takes the page faults for that, so
+        // that they are not counted below.
         process_table::page_faults_of(|| read(&block[..1]))?;
 
         let faults_of_reading = process_table::page_faults_of(|| read(&block))?;
@@ -90,7 +92,7 @@ fn copy_on_write() -> anyhow::Result<String> {
         Ok(0)
     })
     .context("cannot fork")?;
-    // While the parent has the writing end open, it reads no end of file.
+    // While the parent's own copy of the writing end is open, it would read no end of file.
     drop(writer);
     let mut seen = String::new();
     let received = reader.read_to_string(&mut seen);
@@ -99,8 +101,8 @@ fn copy_on_write() -> anyhow::Result<String> {
     Ok(seen)
 }
 
-/// The parent puts a byte into a buffer, forks, and both end as programs do. How often was the byte
-/// written?
+/// The parent puts a byte into a buffer and forks. Then each of the two processes flushes its
+/// buffer, as programs do when they end. How often was the byte written?
 fn buffered(flush_first: bool) -> anyhow::Result<usize> {
     let (mut reader, writer) = io::pipe().context("cannot make a pipe")?;
     let mut buffer = BufWriter::new(writer);
@@ -115,16 +117,17 @@ fn buffered(flush_first: bool) -> anyhow::Result<usize> {
     .context("cannot fork")?;
     ensure!(wait_for_exit_code(child)? == 0, "the child failed");
     buffer.flush().context("cannot write to a pipe")?;
-    // While a writer is open, the reader finds no end of file.
+    // This closes the writing end. While it is open, the reader finds no end of file.
     drop(buffer);
     let mut written = Vec::new();
     Ok(reader.read_to_end(&mut written)?)
 }
 
-/// The child reads ten bytes of a file. At which byte does the parent stand then: if it opened the
-/// file before the fork, and if each opened it for itself?
+/// The child reads ten bytes of a file. At which byte is the parent's position in the file then?
+/// One answer is for a file that was opened before the fork, one for a file that each process
+/// opened for itself.
 fn offset() -> anyhow::Result<(u64, u64)> {
-    // Any file of more than ten bytes will do; this one is there.
+    // Any file of ten bytes or more will do. The file of this program exists for sure.
     let program = env::current_exe().context("cannot find this program")?;
     let open = || File::open(&program).with_context(|| format!("cannot open {program:?}"));
 
@@ -146,12 +149,13 @@ fn threads() -> anyhow::Result<(usize, usize)> {
     let thread = thread::spawn(move || work.recv());
 
     let mut writer = Some(writer);
-    // SAFETY: the other thread may be in the middle of anything, and the child has a copy of that:
-    // the heap or stdout may be locked, by a thread that does not exist there. So the child makes
-    // system calls and nothing else: it closes, reads and ends.
+    // SAFETY: the other thread may hold any lock now, such as that of the heap or of stdout. In the
+    // child this lock is locked, and the thread that would release it does not exist. So the child
+    // takes no lock. It makes system calls and nothing else: it closes, reads and ends.
     let child = match unsafe { fork() }.map_err(io::Error::from) {
         Ok(ForkResult::Child) => {
-            // While any copy of the write end is open, even its own, the child reads no end of file.
+            // The child waits for the end of file, which comes when every copy of the writing end
+            // is closed: this one here, and the parent's below.
             drop(writer.take());
             let _ = reader.read(&mut [0]);
             // SAFETY: `_exit` has no precondition.
@@ -163,12 +167,12 @@ fn threads() -> anyhow::Result<(usize, usize)> {
     let counted = child.and_then(|child| {
         let parents = process_table::threads(getpid());
         let childs = process_table::threads(child);
-        // Now the child may end.
+        // Now the child reads the end of file, and ends.
         drop(writer);
         wait_for_exit_code(child)?;
         Ok((parents?, childs?))
     });
-    // Now the thread may end.
+    // Now the other thread's `recv` fails, and the thread ends.
     drop(busy);
     let _ = thread.join();
     counted

@@ -1,14 +1,15 @@
 //! A new program in the same process: what `exec` leaves, and what it takes away.
 //!
-//! `fork` makes a process and `exec` puts a program into it: Unix starts every program by the two.
-//! Between them the child can still set what the program will find.
+//! `fork` makes a process, and `exec` puts a new program into it. These are the two steps by which
+//! Unix starts a program. Between them the child can set what the new program will find.
 //!
 //! Mirrors Python's `os.fork()` followed by `os.execv()`. Run it with `cargo run -p fork-demo --
 //! exec`.
 //!
-//! What to notice: the process id is the same, and so is all that the system keeps *about* the
-//! process. What was *in* its memory is gone: variables, threads, and the handlers of signals,
-//! which were code there. A library that starts programs need not fork: see [`command`].
+//! What to notice: the process id stays the same, and so does what the system keeps *about* the
+//! process: its directory, its open descriptors, which signals it ignores and blocks. What was *in*
+//! its memory is gone: variables, threads, and the code of signal handlers. A library that starts
+//! programs need not fork: see [`command`].
 
 use std::{
     env,
@@ -45,14 +46,15 @@ pub fn run() -> anyhow::Result<u8> {
     if code == 0 {
         command::run()?;
     }
-    // A child that failed has said why.
+    // A child that failed has printed why.
     Ok(code)
 }
 
-/// What the child does: it sets all that a new program might find, and becomes that program.
+/// What the child does: it sets what the new program may find, and becomes that program.
 fn prepare_and_exec() -> anyhow::Result<u8> {
     let this = env::current_exe().context("cannot find this program")?;
-    // What Rust opens is close-on-exec; a copy by `dup` is not.
+    // Rust marks each descriptor that it opens as close-on-exec. A copy by the system call `dup` is
+    // not marked. (Python's `os.dup` marks its copy.)
     let (marked, _writer) = io::pipe().context("cannot make a pipe")?;
     let unmarked = dup(&marked).context("cannot copy a descriptor")?;
     env::set_current_dir("/").context("cannot go to /")?;
@@ -84,7 +86,7 @@ fn prepare_and_exec() -> anyhow::Result<u8> {
     {
         words.push(CString::new(word)?);
     }
-    // (`Command` has an exec too, but that one empties the signal mask first.)
+    // (The `exec` of Rust's `Command` would also give SIGPIPE its default effect.)
     execv(&words[0], &words).context("cannot exec this program")?;
     Ok(0)
 }
@@ -96,7 +98,7 @@ pub fn after(descriptors: [RawFd; 2]) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Says what the process finds.
+/// Prints what the process finds.
 fn report([unmarked, marked]: [RawFd; 2]) -> anyhow::Result<()> {
     let directory = env::current_dir().context("cannot find the working directory")?;
     say!("  process id: {}", getpid())?;
@@ -112,6 +114,7 @@ fn report([unmarked, marked]: [RawFd; 2]) -> anyhow::Result<()> {
         "  SIGUSR2, with a handler: {}",
         disposition(Signal::SIGUSR2)?
     )?;
+    // The signal mask is the set of the signals that are blocked.
     let mask = SigSet::thread_get_mask().context("cannot read the signal mask")?;
     say!("  SIGALRM blocked: {}", mask.contains(Signal::SIGALRM))?;
     say!("  variable in memory: {}", VARIABLE.load(Ordering::Relaxed))?;
@@ -119,7 +122,7 @@ fn report([unmarked, marked]: [RawFd; 2]) -> anyhow::Result<()> {
 }
 
 fn open(descriptor: RawFd) -> &'static str {
-    // SAFETY: the call asks about a number, whatever that stands for.
+    // SAFETY: the call only asks about a number. It fails if no descriptor has this number.
     match unsafe { libc::fcntl(descriptor, libc::F_GETFD) } {
         -1 => "closed",
         _ => "open",
@@ -128,12 +131,14 @@ fn open(descriptor: RawFd) -> &'static str {
 
 extern "C" fn nothing(_: libc::c_int) {}
 
+/// What the process does when this signal arrives.
 fn disposition(signal: Signal) -> anyhow::Result<&'static str> {
     let mut now = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: nothing is set, and `now` is ours to be written to.
+    // SAFETY: the null pointer says that nothing is to be set. The call writes to `now`, which is
+    // ours.
     let result = unsafe { libc::sigaction(signal as _, ptr::null(), now.as_mut_ptr()) };
     nix::errno::Errno::result(result).with_context(|| format!("cannot ask about {signal}"))?;
-    // SAFETY: the call succeeded, so it has written.
+    // SAFETY: the call succeeded, so it has written to `now`.
     Ok(match unsafe { now.assume_init() }.sa_sigaction {
         libc::SIG_DFL => "default",
         libc::SIG_IGN => "ignored",

@@ -1,13 +1,13 @@
 //! One call, two returns.
 //!
 //! `fork` copies the calling process. From then on two processes run the same code from the same
-//! place, and all that tells them apart is what `fork` returned: 0 in the child, the child's id in
-//! the parent. (`nix` makes an enum of it.)
+//! place. They differ in what `fork` returned: 0 in the child, the child's id in the parent. (`nix`
+//! turns this number into `ForkResult::Child` or `ForkResult::Parent`.)
 //!
 //! Mirrors Python's `os.fork()`. Run it with `cargo run -p fork-demo`.
 //!
-//! What to notice: the first line comes first, and once. The other two come in either order, for
-//! nobody decides which of the two processes runs first.
+//! What to notice: the first line comes first, and once. The other two come in either order:
+//! nothing decides which of the two processes runs first.
 
 use std::io::{self, Write};
 
@@ -18,11 +18,13 @@ use crate::{child, output::say};
 
 pub fn run() -> anyhow::Result<u8> {
     say!("Process ({}) start...", getpid())?;
-    // Bytes that still wait in a buffer would be copied with it, and be written by both.
+    // Rust's stdout writes at the end of each line, even into a pipe, so the line above is written
+    // already. A text without a line end would still be in the buffer. The fork would copy it, and
+    // both processes would write it.
     io::stdout().flush()?;
 
-    // SAFETY: no other thread exists whose half-done work (a held lock, say) the child would
-    // inherit.
+    // SAFETY: no other thread exists. (If one held a lock now, the child would have a locked copy
+    // of it, and no thread to release it.)
     let forked = unsafe { fork() };
     match forked.map_err(io::Error::from).context("cannot fork")? {
         ForkResult::Child => child::end_with(|| {
@@ -31,13 +33,14 @@ pub fn run() -> anyhow::Result<u8> {
                 getpid(),
                 getppid()
             )?;
-            // The child's end flushes no buffer.
+            // The child ends by `_exit`, which flushes no buffer.
             io::stdout().flush()?;
             Ok(0)
         }),
         ForkResult::Parent { child } => {
             let said = say!("I ({}) just created a child process ({child}).", getpid());
-            // Whatever became of our line: a parent that does not wait leaves a zombie.
+            // The parent waits even if its line could not be printed: otherwise the child would
+            // stay a zombie.
             let status = child::wait(child)?;
             said?;
             ensure!(status.success(), "child {child} failed: {status}");

@@ -1,13 +1,14 @@
-//! Why a program with threads should not fork: the child gets a copy of every lock, and not the
-//! threads that would release them.
+//! Why a program with threads should not fork: the child gets a copy of every lock, but not the
+//! threads that would release the locks.
 //!
 //! Mirrors what Python warns of since 3.12, when `os.fork()` is called in a process with threads.
 //! Run it with `cargo run -p fork-demo -- locked`.
 //!
-//! What to notice: the first child waits for a thread that it does not have; that the parent's
-//! thread releases the parent's lock does not help it. The lock of a real program is seldom one of its
-//! own: it is in the heap, in stdout, in a log. What works is to fork before the first thread
-//! starts, or to start a new program at once, which begins with locks of its own.
+//! What to notice: a child that is forked while another thread has the lock never gets its own copy
+//! of it. The other thread soon releases the parent's lock, but that does not change the child's
+//! copy. In a real program this lock is often inside a library, and the program's own code does not
+//! show it: the lock of the heap, of stdout, of a log. Two ways work: to fork before the first
+//! thread starts, or to start a new program. A new program begins with new locks.
 
 use std::{
     env, io,
@@ -28,13 +29,15 @@ use crate::{child, output::say};
 static LOCK: Mutex<()> = Mutex::new(());
 
 pub fn run() -> anyhow::Result<u8> {
-    // While no other thread exists, a fork is safe.
+    // This fork is safe, since no other thread exists yet. The child takes its lock only when `go`
+    // is closed: after the other thread has had the parent's lock.
     let (ready, go) = io::pipe().context("cannot make a pipe")?;
     let early = {
         let mut go = Some(go);
         let child = child::start(|| {
-            // The child's own copy would keep the pipe from ending.
+            // The child has a copy of `go`. While this copy is open, it reads no end of file.
             drop(go.take());
+            // Waits for the end of file.
             io::copy(&mut &ready, &mut io::sink())?;
             take_the_lock()
         })
@@ -43,9 +46,10 @@ pub fn run() -> anyhow::Result<u8> {
     };
 
     let seen = while_another_thread_has_the_lock(|| Ok((fork_now()?, new_program())));
-    // By now the thread has released the lock and is gone: in the parent.
+    // In the parent, the other thread has now released the lock and ended.
     let late = seen.and_then(|(child, program)| Ok((child::wait(child)?, program?)));
     let (child, go) = early;
+    // The late child had a copy of `go` too, but has ended. So the early child goes on now.
     drop(go);
     let early = child::wait(child)?;
     let (late, program) = late?;
@@ -59,12 +63,13 @@ pub fn run() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// What each child does. (It is also all that the new program does.)
+/// What each child does, and also the new program: it takes the lock and releases it at once.
 pub fn take_the_lock() -> anyhow::Result<u8> {
     drop(LOCK.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(0)
 }
 
+/// Starts a thread that takes the lock, and runs `body` while this thread has it.
 fn while_another_thread_has_the_lock<T>(
     body: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
@@ -84,10 +89,10 @@ fn while_another_thread_has_the_lock<T>(
     result
 }
 
-/// Forks a child that needs the lock, and has a second to get it.
+/// Forks a child that takes the lock. Its watchdog ends it if it does not get the lock in a second.
 fn fork_now() -> anyhow::Result<Pid> {
-    // SAFETY: it is not safe: that is the lesson. The child has a copy of the locked lock. It sets
-    // its watchdog by system calls alone, and then takes that lock and nothing else.
+    // SAFETY: this is not safe, which is the lesson. The child has a copy of the lock, which is
+    // locked. It sets its watchdog by system calls alone. Then it takes this lock and no other one.
     match unsafe { fork() }.map_err(io::Error::from) {
         Ok(ForkResult::Child) => {
             watchdog();
@@ -100,18 +105,18 @@ fn fork_now() -> anyhow::Result<Pid> {
     }
 }
 
-/// The system will end this process in a second, whatever it does then, and even if its parent is
-/// gone.
+/// Sets a watchdog: the system sends this process SIGALRM after one second. That ends the process,
+/// even if it waits for a lock, and even if its parent has ended.
 fn watchdog() {
-    // Whoever started us may have the signal ignored or blocked.
+    // The process may have inherited that this signal is ignored or blocked.
     // SAFETY: the default handler is none of our code.
     let _ = unsafe { signal(Signal::SIGALRM, SigHandler::SigDfl) };
     let _ = SigSet::from(Signal::SIGALRM).thread_unblock();
     alarm::set(1);
 }
 
-/// Starts this program anew, which takes the lock of the same name. (Between the fork and the exec
-/// `Command` makes system calls and nothing else, or has the system do both at once.)
+/// Starts this program anew. The new program takes its own `LOCK`. (`Command` uses `posix_spawn`,
+/// or makes nothing but system calls between the fork and the exec. So the locks do not matter.)
 fn new_program() -> anyhow::Result<ExitStatus> {
     let this = env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(&this);
@@ -119,10 +124,11 @@ fn new_program() -> anyhow::Result<ExitStatus> {
     status.with_context(|| format!("cannot start {this:?}"))
 }
 
+/// Says what became of a child that took the lock.
 fn became(status: ExitStatus) -> anyhow::Result<&'static str> {
     use std::os::unix::process::ExitStatusExt;
     if status.signal() == Some(libc::SIGALRM) {
-        return Ok("it waits for ever, and the watchdog ends it");
+        return Ok("it never gets the lock, and a watchdog (SIGALRM) ends it");
     }
     ensure!(status.success(), "a child failed: {status}");
     Ok("it gets the lock")

@@ -1,21 +1,21 @@
 //! # fork-demo: one process becomes two
 //!
-//! `fork` is called once and returns twice, in two processes. Everything else that Python's
-//! `multiprocessing` offers on Unix was once built on this call, so it comes first.
+//! `fork` is called once and returns twice, in two processes. Python's `multiprocessing` at first
+//! started every process by this call on Unix. So this demo is the first one.
 //!
 //! ```text
 //! cargo run -p fork-demo                 the notes' own program: fork.rs
-//! cargo run -p fork-demo -- many         many children, and each is accounted for: many.rs
+//! cargo run -p fork-demo -- many         many children, and how each one ended: many.rs
 //! cargo run -p fork-demo -- copy         what a child gets a copy of, and what it shares: copy.rs
-//! cargo run -p fork-demo -- order        which of the two runs first, and who decides it: order.rs
-//! cargo run -p fork-demo -- exec         what a new program in the process finds: exec.rs
-//! cargo run -p fork-demo -- locked       why fork and threads do not go together: locked.rs
-//! cargo run -p fork-demo -- orphan       children without a wait, and without a parent: orphan.rs
+//! cargo run -p fork-demo -- order        which process runs first, and how to enforce it: order.rs
+//! cargo run -p fork-demo -- exec         what a new program finds in its process: exec.rs
+//! cargo run -p fork-demo -- locked       why a program with threads should not fork: locked.rs
+//! cargo run -p fork-demo -- orphan       children not waited for, and without a parent: orphan.rs
 //! cargo run -p fork-demo -- serve        a web server, and a child for each request: serve.rs
 //! ```
 //!
-//! [`child`] is what the lessons have in common: how a child starts and ends. [`process_table`] is
-//! what the system knows of it.
+//! The lessons share [`child`] (how a child starts and ends) and [`process_table`] (what the system
+//! tells about a process).
 
 use std::{process::ExitCode, time::Duration};
 
@@ -68,7 +68,7 @@ enum Lesson {
     Order,
     /// What a new program finds in the process that it is put into.
     Exec,
-    /// A lock, held by another thread during the fork: the child waits for ever.
+    /// A lock that another thread holds during the fork: the child never gets it.
     Locked,
     /// A child that nobody waits for, and one whose parent is gone.
     Orphan,
@@ -78,7 +78,7 @@ enum Lesson {
         #[arg(long, default_value_t = 8080, allow_negative_numbers = true)]
         port: u16,
 
-        /// How many children may run at once. Who comes when all are busy waits.
+        /// How many children may run at once. When all are busy, a new client waits.
         #[arg(long, default_value_t = 64, allow_negative_numbers = true)]
         #[arg(value_parser = clap::value_parser!(u16).range(1..=10_000))]
         max_children: u16,
@@ -93,16 +93,17 @@ enum Lesson {
         #[arg(value_parser = seconds)]
         head_timeout: Duration,
     },
-    /// The new program of `exec`.
+    /// What the new program of the lesson `exec` does. (`marked` and `unmarked` are descriptors.)
     #[command(hide = true)]
     AfterExec { unmarked: i32, marked: i32 },
-    /// The new program of `locked`.
+    /// What the new program of the lesson `locked` does.
     #[command(hide = true)]
     TakeTheLock,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
+        // (Any number from 0.001 to 3600, which gets the name `seconds`.)
         Ok(seconds @ 0.001..=3600.0) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("a number of seconds from 0.001 to 3600 is allowed".into()),
     }

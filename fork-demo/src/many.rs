@@ -1,14 +1,15 @@
-//! Many children, and each is accounted for.
+//! Many children: the parent keeps a table of them, and learns how each one ended.
 //!
-//! `fork` tells the parent the child's id, and nothing tells it a second time. A wait tells how a
-//! child ended, and that too only once. So this program keeps a table of its children: `fork` adds a
-//! line to it, and a wait removes one.
+//! `fork` returns the child's id to the parent. No later call lists the children that a process
+//! has. A wait for any child returns the id of a child that has ended, and how it ended; the system
+//! then forgets this child. So this program keeps a table of its children. After each `fork` it
+//! adds a line to the table, and after each wait it removes one.
 //!
 //! Mirrors a loop of Python's `os.fork()` with `os.wait()`. Run it with `cargo run -p fork-demo --
 //! many --children 5`.
 //!
 //! What to notice: the children do not end in the order in which they were forked. The parent waits
-//! for *any* child, takes what comes, and stops when no line of its table is left.
+//! for *any* child, and stops when no line of its table is left.
 
 use std::{collections::HashMap, process::ExitStatus, thread, time::Duration};
 
@@ -17,18 +18,19 @@ use nix::unistd::Pid;
 
 use crate::{child, output::say};
 
-/// (Nearly) as long as the first child works.
+/// The first child works (nearly) as long as this.
 const LONGEST_WORK: Duration = Duration::from_millis(300);
 
-/// The children that run, by their ids, with their numbers.
+/// The children that run: the number of each, found by its id.
 type Table = HashMap<Pid, u32>;
 
 pub fn run(children: u32) -> anyhow::Result<u8> {
     let mut running = Table::new();
     let started = start(children, &mut running);
-    // If a fork failed, the children before it are still there, and must be waited for.
+    // If a fork failed, the children before it still exist, and the parent must wait for them.
     let reaped = reap(&mut running);
-    started.and(reaped)?;
+    started?;
+    reaped?;
     Ok(0)
 }
 
@@ -40,7 +42,7 @@ fn start(children: u32, running: &mut Table) -> anyhow::Result<()> {
         };
         let child = child::start(body)
             .with_context(|| format!("cannot fork child {number} of {children}"))?;
-        // First of all: if the line below cannot be printed, the id must not be lost.
+        // Before the line is printed: if that fails, the child is in the table all the same.
         running.insert(child, number);
         say!("Child {number} is forked ({child}).")?;
     }
@@ -52,25 +54,28 @@ fn work(number: u32, children: u32) -> Duration {
     LONGEST_WORK * (children - number) / children
 }
 
-/// The exit code that tells the child from its siblings: its own number, or as much of it as fits
-/// into one byte. Child 256 ends with 0 again.
+/// The exit code that tells the child from its siblings: its number. But an exit code is one byte,
+/// and `as u8` keeps only the lowest byte of the number: 0 of 256, 44 of 300. (It does not fail, as
+/// Python's `bytes([300])` does.)
 fn code(number: u32) -> u8 {
     number as u8
 }
 
-/// Waits until no child of the table is left, and says how each one ended.
+/// Waits until no child of the table is left, and prints how each one ended.
 fn reap(running: &mut Table) -> anyhow::Result<()> {
     let mut said = Ok(());
-    // The table decides, and not ECHILD ("No child processes"). A shell that became this program
-    // (by `exec`) may have had children: they are ours now, and may run for much longer.
+    // The loop ends when the table is empty, and not when the system reports that there is no child
+    // (ECHILD). A shell that became this program (by `exec`) may have had children. These are now
+    // children of this process too, and may run for much longer.
     while !running.is_empty() {
         let (child, status) = child::wait_for_any()
             .with_context(|| format!("cannot wait for children {running:?}"))?;
-        // One of those others has ended.
+        // An id that is not in the table is that of such a child, and is skipped.
         let Some(number) = running.remove(&child) else {
             continue;
         };
-        // A line that cannot be written is no reason to leave the other children unreaped.
+        // After a line that cannot be printed, nothing more is printed, but all children are
+        // reaped.
         said = said.and_then(|()| report(number, child, status));
     }
     said?;
@@ -80,7 +85,8 @@ fn reap(running: &mut Table) -> anyhow::Result<()> {
 fn report(number: u32, child: Pid, status: ExitStatus) -> anyhow::Result<()> {
     match status.code() {
         Some(code) => say!("Child {number} ({child}) ended with exit code {code}."),
-        // "signal: 9 (SIGKILL)"
+        // There is no exit code: a signal killed the child. `status` is then printed as
+        // "signal: 9 (SIGKILL)".
         None => say!("Child {number} ({child}) was killed by {status}."),
     }
 }

@@ -1,12 +1,14 @@
 //! Which of the two runs first after a fork: the parent or the child?
 //!
-//! Nobody has promised anything. So it is counted, and then an order is enforced: by a sleep, which
-//! is a bet and no order, and by a pipe.
+//! Nothing decides it. So this lesson forks many times and counts. Then it makes the child the
+//! first one, in two ways. A sleep in the parent makes this order likely, but does not enforce it.
+//! A wait at a pipe enforces it.
 //!
-//! Mirrors the two lines after Python's `os.fork()`, whose order a transcript shows but does not
-//! explain. Run it with `cargo run -p fork-demo -- order`.
+//! Mirrors the two lines that are printed after Python's `os.fork()`, in either order. Run it with
+//! `cargo run -p fork-demo -- order`.
 //!
-//! What to notice: the figures of the first two lines change from run to run. The last one cannot.
+//! What to notice: the figures of the first two tries change from run to run. Those of the third
+//! one cannot.
 
 use std::{
     io::{self, PipeReader, PipeWriter, Read, Write},
@@ -33,7 +35,7 @@ pub fn run() -> anyhow::Result<u8> {
     say!("The parent sleeps first: {}", shares(childs))?;
 
     let childs = child_is_first(|mut done| {
-        // Returns when the child has closed its end, be it by its death.
+        // Returns at the end of file: when the child has ended, in whatever way.
         done.read_to_end(&mut Vec::new())?;
         Ok(())
     })?;
@@ -41,23 +43,24 @@ pub fn run() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Forks a thousand times, and counts how often the child writes first, if the parent does
-/// `before` before it writes. `before` gets the reading end of a pipe that the child closes once it
-/// has written.
+/// Forks a thousand times, and counts how often the child writes first. The parent calls `before`
+/// before it writes. `before` gets the reading end of a pipe to which nothing is written. The child
+/// has the writing end, and closes it when it ends.
 fn child_is_first(before: impl Fn(PipeReader) -> io::Result<()>) -> anyhow::Result<u32> {
     let mut first = 0;
     for _ in 0..FORKS {
-        // A pipe keeps the bytes in the order in which they were written.
+        // A pipe keeps the bytes in the order in which they were written: the first byte that comes
+        // out is that of the first writer.
         let (mut order, writer) = io::pipe().context("cannot make a pipe")?;
         let (done, not_done) = io::pipe().context("cannot make a pipe")?;
         let child = child::start(|| {
             write(&writer, b"c")?;
-            // The child's end closes `not_done`.
+            // Here the child ends. That closes its copy of `not_done`.
             Ok(0)
         })
         .context("cannot fork")?;
-        // The parent's copy would keep the pipe from ending.
-        drop::<PipeWriter>(not_done);
+        // While the parent's copy is open, a reader of `done` finds no end of file.
+        drop(not_done);
         let written = before(done)
             .context("cannot wait for the child")
             .and_then(|()| write(&writer, b"p"));
@@ -67,7 +70,9 @@ fn child_is_first(before: impl Fn(PipeReader) -> io::Result<()>) -> anyhow::Resu
 
         let mut both = [0; 2];
         order.read_exact(&mut both).context("cannot read a pipe")?;
-        first += u32::from(both[0] == b'c');
+        if both[0] == b'c' {
+            first += 1;
+        }
     }
     Ok(first)
 }

@@ -1,13 +1,13 @@
-//! Zombies and orphans: what becomes of a child that nobody waits for, and of one whose parent is
-//! gone.
+//! Zombies and orphans: what becomes of a child that nobody waits for, and of a child whose parent
+//! has ended.
 //!
 //! Mirrors Python's `os.fork()` without `os.wait()`. Run it with `cargo run -p fork-demo --
 //! orphan`.
 //!
 //! What to notice: a child that has ended stays in the process table, as a zombie, until its parent
-//! has asked how it ended. And a child does not die with its parent: it gets a new one. That is
-//! process 1, or a nearer process that has asked for orphans (a "subreaper": systemd's user
-//! manager, for one).
+//! has waited for it. A child whose parent ends does not end too. It is then an orphan, and gets a
+//! new parent. That is process 1, or a nearer ancestor that has asked for orphans (a "subreaper",
+//! such as systemd's user manager).
 
 use std::{
     io::{self, PipeReader, PipeWriter, Read, Write},
@@ -41,7 +41,8 @@ fn zombie() -> anyhow::Result<()> {
         ensure!(zombie, "child {child} should be a zombie: state {state:?}");
         say!("Child {child} has ended, but nobody has waited for it: state Z, a zombie.")
     });
-    // Only this removes the child from the process table, and it must be done whatever was seen.
+    // Only this removes the child from the process table. So it is done even if the check above has
+    // failed.
     let status = child::wait(child)?;
     seen?;
     ensure!(
@@ -59,9 +60,9 @@ fn zombie() -> anyhow::Result<()> {
 
 /// Waits until `child` has ended, but leaves it a zombie.
 fn wait_for_the_end(child: Pid) -> anyhow::Result<()> {
-    // (nix offers this call on some systems only.)
+    // (This is C's call: nix offers it on some systems only.)
     loop {
-        // SAFETY: the call writes to `info`, which is ours, and takes all zeros for it.
+        // SAFETY: the call writes to `info`, which is ours. All zeros are a valid value of `info`.
         let result = unsafe {
             let mut info: libc::siginfo_t = mem::zeroed();
             let id = child.as_raw() as libc::id_t;
@@ -87,21 +88,22 @@ fn wait_for_the_end(child: Pid) -> anyhow::Result<()> {
 /// A parent that ends before its child.
 fn orphan() -> anyhow::Result<()> {
     let (mut report, reporter) = io::pipe().context("cannot make a pipe")?;
-    let (parent_is_gone, signal) = io::pipe().context("cannot make a pipe")?;
-    let mut signal = Some(signal);
+    let (parent_is_gone, not_yet_gone) = io::pipe().context("cannot make a pipe")?;
+    let mut not_yet_gone = Some(not_yet_gone);
 
     let parent = child::start(|| {
-        // While any copy of the write end is open, the child reads no end of file. This one would
-        // be copied into the child itself.
-        drop(signal.take());
+        // While any copy of this writing end is open, the child reads no end of file. If the parent
+        // kept its copy here, the child would get one too, and would wait for itself.
+        drop(not_yet_gone.take());
         child::start(|| go_on(parent_is_gone, reporter)).context("cannot fork its child")?;
-        // No wait.
+        // The parent ends without waiting for its child.
         Ok(0)
     })
     .context("cannot fork a parent")?;
     // When this returns, the system has given the child its new parent.
     let status = child::wait(parent)?;
-    drop(signal);
+    // This was the last copy: the child goes on.
+    drop(not_yet_gone);
     let mut ids = String::new();
     report
         .read_to_string(&mut ids)
@@ -111,7 +113,8 @@ fn orphan() -> anyhow::Result<()> {
     let (child, new_parent) =
         parse(&ids).with_context(|| format!("cannot understand the child's report {ids:?}"))?;
     if new_parent == getpid() {
-        // We are process 1 (of a container) or a subreaper: then it is for us to wait.
+        // This process is process 1 (of a container) or a subreaper. So it has to wait for the
+        // orphan.
         child::wait(child)?;
     }
     ensure!(
@@ -121,9 +124,10 @@ fn orphan() -> anyhow::Result<()> {
     say!("Child {child} has outlived its parent {parent}: its new parent is {new_parent}.")
 }
 
-/// The child: waits until it is an orphan, and then says who it is and who its parent is now.
+/// What the child does: it waits until it is an orphan, and then reports its id and that of its new
+/// parent.
 fn go_on(mut parent_is_gone: PipeReader, mut reporter: PipeWriter) -> anyhow::Result<u8> {
-    // Nothing is ever written to it: this waits for the end of file.
+    // Nothing is ever written to this pipe: the read waits for the end of file.
     parent_is_gone.read(&mut [0]).context("cannot wait")?;
     write!(reporter, "{} {}", getpid(), getppid()).context("cannot send the report")?;
     Ok(0)

@@ -1,4 +1,4 @@
-//! What the system knows of a process.
+//! What the system tells about a process.
 
 use anyhow::Context;
 use nix::{
@@ -7,10 +7,10 @@ use nix::{
     unistd::Pid,
 };
 
-/// The process's state as one letter: `R` it runs, `S` it sleeps, `Z` it is a zombie; or `None` if
+/// The process's state as one letter: `R` it runs, `S` it sleeps, `Z` it is a zombie. `None` if
 /// there is no such process.
 pub fn state(process: Pid) -> anyhow::Result<Option<char>> {
-    // "Z (zombie)" from Linux, "Z+" from ps
+    // The text is "Z (zombie)" on Linux, and "Z+" from `ps`.
     Ok(system::state(process)?.chars().next())
 }
 
@@ -19,13 +19,14 @@ pub fn threads(process: Pid) -> anyhow::Result<usize> {
     system::threads(process)
 }
 
-/// How much memory this process shares with no other, in KiB.
+/// How much memory this process has written to and shares with no other process, in KiB.
 pub fn own_memory() -> anyhow::Result<usize> {
     system::own_memory()
 }
 
-/// How many page faults an action takes: how often the system has to give this process a page of
-/// memory, or a copy of one, or the right to write to it.
+/// How many page faults an action takes. At each, the system gives this process a page of memory,
+/// or a copy of a page, or the right to write to a page. (Those that read from a disk are not
+/// counted.)
 pub fn page_faults_of<T>(action: impl FnOnce() -> T) -> anyhow::Result<c_long> {
     let before = page_faults()?;
     action();
@@ -37,7 +38,7 @@ fn page_faults() -> anyhow::Result<c_long> {
     Ok(usage.minor_page_faults())
 }
 
-/// Linux shows the table of processes as files.
+/// Linux shows the process table as files, in `/proc`.
 #[cfg(target_os = "linux")]
 mod system {
     use std::{fs, io};
@@ -69,7 +70,7 @@ mod system {
     }
 
     fn field(process: Pid, name: &str) -> anyhow::Result<String> {
-        // A process id has its meaning in one namespace, and a container's /proc may show another.
+        // In another namespace (such as a container's), the same id may be that of another process.
         let this = fs::read_link("/proc/self").context("cannot read /proc")?;
         let ours = this.as_os_str() == &*getpid().to_string();
         ensure!(ours, "/proc shows the processes of another namespace");
@@ -85,7 +86,7 @@ mod system {
     }
 }
 
-/// Elsewhere the program `ps` knows how to read it.
+/// On other systems the program `ps` prints it.
 #[cfg(not(target_os = "linux"))]
 mod system {
     use std::process::Command;
@@ -97,7 +98,7 @@ mod system {
     }
 
     pub fn threads(process: Pid) -> anyhow::Result<usize> {
-        // A header, then a line for each thread.
+        // `ps` prints a header, then a line for each thread.
         Ok(ps(&["-M"], process)?.lines().skip(1).count())
     }
 
@@ -111,7 +112,8 @@ mod system {
             .args(["-p", &process.to_string()])
             .output()
             .context("cannot run ps")?;
-        // Its exit code is 1 if there is no such process: that is an answer too.
+        // Its exit code is not looked at: it is 1 if there is no such process, which is an answer
+        // too.
         String::from_utf8(output.stdout).context("cannot read what ps says")
     }
 }

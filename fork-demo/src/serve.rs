@@ -1,23 +1,25 @@
 //! A server that forks a child for every request.
 //!
-//! The parent listens. Each connection gets a child of its own, which reads one request, answers
-//! it, and ends; whatever happens in there, a crash included, happens to that request alone. It is
-//! how inetd has run its servers since 1986. (Apache has not forked per request since version 0.7,
-//! of 1995: its processes are forked beforehand, and each serves many.)
+//! The parent listens. It forks a child for each connection. The child reads one request, answers
+//! it, and ends. A crash of the child ends this request and no other one. inetd has started a
+//! process for each connection in this way since 1986. (Apache has not done so since version 0.7,
+//! of 1995: it forks its processes beforehand, and each of them serves many requests.)
 //!
 //! Mirrors Python's `socketserver.ForkingMixIn`. Run it with `cargo run -p fork-demo -- serve`, and
-//! open the address that it prints; try `/slow?ms=3000` and `/crash` too. Ctrl-C ends it,
-//! a second one without waiting for the requests under way.
+//! open the address that it prints. Try `/slow?ms=3000` and `/crash` too. After Ctrl-C it lets the
+//! requests under way finish, and ends. A second Ctrl-C ends it at once.
 //!
-//! What to notice: the parent is one thread and waits in one place, for whatever comes first: a
-//! connection, a child's end, a signal, room in its log. It never waits for a client; that is what
-//! children are for. And every child is reaped, every descriptor closed, whatever clients do.
+//! What to notice: the parent is one thread and waits in one place, [`waiting::wait`]. One call of
+//! `poll` waits there for several things: a signal (the end of a child is a signal too, SIGCHLD), a
+//! new connection, room in the log, clients that had to be refused, and deadlines. Only a child
+//! waits for its client. The parent reaps every child, and closes every descriptor, whatever
+//! clients do.
 //!
 //! In reading order: this file is the parent's loop, [`children`] its table of children,
-//! [`connection`] the child's side, [`request`] what little HTTP there is. Then [`waiting`] is the
-//! place where the parent waits, [`signals`] how a signal ends that, [`scoreboard`] how the parent
-//! knows what a crashed child was doing, [`refused`] what happens when there can be no child, and
-//! [`log`] how a log is written that cannot stop the server.
+//! [`connection`] what a child does, [`request`] the part of HTTP that is needed. After these,
+//! [`waiting`] is where the parent waits, [`signals`] makes `poll` return when a signal arrives,
+//! [`scoreboard`] tells the parent what a crashed child was doing, [`refused`] answers clients for
+//! which no child can be forked, and [`log`] writes lines without ever waiting.
 
 use std::{
     io::{self, ErrorKind, PipeReader, PipeWriter},
@@ -45,12 +47,15 @@ use request::{HEAD_LIMIT, Status};
 use signals::Signals;
 use waiting::Events;
 
-/// How long children may go on after the server was told to end.
+/// How long the children may go on after the server was told to quit.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long the server leaves the system alone that has just refused it a connection.
+/// If a second SIGINT or SIGTERM comes within this time after the first one, the two count as one.
+const SAME_SIGNAL: Duration = Duration::from_millis(100);
+/// How long the server accepts no connection after the system has refused it one.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until SIGINT or SIGTERM comes.
+/// Serves until SIGINT or SIGTERM comes. Then it quits: it accepts no more connections, lets the
+/// requests under way finish, and ends.
 ///
 /// A client has `head_timeout` to send the whole head of its request.
 pub fn run(port: u16, max_children: usize, head_timeout: Duration) -> anyhow::Result<u8> {
@@ -60,14 +65,15 @@ pub fn run(port: u16, max_children: usize, head_timeout: Duration) -> anyhow::Re
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .with_context(|| format!("cannot listen on {}:{}", address.0, port))?;
     let log = Log::new().context("cannot open the log")?;
-    let (server_ends, running) = io::pipe().context("cannot make a pipe")?;
-    // The one line that is not just log: without it nobody would know where to go.
+    let (quit, not_yet_quit) = io::pipe().context("cannot make a pipe")?;
+    // A failure to print this line ends the server, since no client would know the address. (A
+    // failure to print a line of the log does not.)
     say!("Listening on http://{}/", listener.local_addr()?)?;
 
     let mut server = Server {
         listener: Some(listener),
-        running: Some(running),
-        server_ends,
+        quit,
+        not_yet_quit: Some(not_yet_quit),
         pause: None,
         children: Children::new(max_children)?,
         refused: Refused::new(),
@@ -76,43 +82,49 @@ pub fn run(port: u16, max_children: usize, head_timeout: Duration) -> anyhow::Re
         buffer: request::buffer(),
         head_timeout,
     };
-    let served = server.serve().and_then(|()| server.end());
-    // None is left unless we failed: and then nobody would answer for those that still run.
+    let served = server.serve().and_then(|()| server.finish());
+    // After an error, children may still run. They must not outlive the server.
     server.children.kill_and_wait();
     served?;
     Ok(0)
 }
 
 struct Server {
-    /// `None` when no connection is wanted any more.
+    /// `None` after the server was told to quit.
     listener: Option<TcpListener>,
-    /// Open in the parent alone, until the server is told to end: then its children, which have
-    /// the other end of the pipe, read the end of it.
-    running: Option<PipeWriter>,
-    server_ends: PipeReader,
-    /// Until when no connection is accepted.
+    /// The reading end of a pipe to which nothing is written. Each child has a copy of it, and
+    /// reads the end of file when the parent closes `not_yet_quit`.
+    quit: PipeReader,
+    /// The writing end of this pipe. Only the parent keeps it open, and closes it when it is told
+    /// to quit.
+    not_yet_quit: Option<PipeWriter>,
+    /// No connection is accepted before this time.
     pause: Option<Instant>,
     children: Children,
     refused: Refused,
     signals: Signals,
     log: Log,
-    /// Where each child, in its own copy, reads its request to.
+    /// Each child reads its request into its own copy of this buffer.
     buffer: Box<[u8; HEAD_LIMIT]>,
     head_timeout: Duration,
 }
 
 impl Server {
+    /// Serves until a signal tells the server to quit.
     fn serve(&mut self) -> anyhow::Result<()> {
         while !self.turn(None)? {}
         Ok(())
     }
 
-    /// Lets the running children finish, for a while.
-    fn end(&mut self) -> anyhow::Result<()> {
-        // Closed: from now on clients are refused, and the port is free.
+    /// Lets the running children finish, kills those that take longer than [`GRACE`], and reaps
+    /// all.
+    fn finish(&mut self) -> anyhow::Result<()> {
+        // This closes the listener. The system refuses new clients, and breaks off the connections
+        // that wait in the listener's queue. Another server may take the port.
         self.listener = None;
-        // Closed: children whose client has not asked for anything end too.
-        self.running = None;
+        // This closes the writing end. A child reads the end of file there, and if its client has
+        // not sent anything yet, the child answers 503 and ends.
+        self.not_yet_quit = None;
         if !self.children.is_empty() {
             self.log.line(format_args!(
                 "The server ends: requests under way have {} s. (A second Ctrl-C ends them now.)",
@@ -123,9 +135,9 @@ impl Server {
         let deadline = start + GRACE;
         while !(self.children.is_empty() && self.log.is_empty()) && Instant::now() < deadline {
             let again = self.turn(Some(deadline))?;
-            // A second Ctrl-C ends it at once. (`timeout` sends its signal twice in a row, to the
-            // process and to its group: that is one request.)
-            if again && start.elapsed() > PAUSE {
+            // A second Ctrl-C ends the wait. (`timeout` sends its signal twice in a row, to the
+            // process and to the process group. That counts as one.)
+            if again && start.elapsed() > SAME_SIGNAL {
                 break;
             }
         }
@@ -133,32 +145,33 @@ impl Server {
         while !self.children.is_empty() {
             self.turn(None)?;
         }
-        // Those that were killed have a line in the log too, as far as its reader takes it at once.
+        // The killed children have lines in the log too. These are written as long as there is room
+        // for them: the server does not wait for the log any more.
         while !self.log.is_empty() && self.wait(Some(Instant::now()))?.log_is_writable {
             self.log.write();
         }
         Ok(())
     }
 
-    /// Waits until something happens, or for the deadline, and deals with what happened. True if
-    /// the server is to end.
+    /// Waits until something happens or the deadline comes, and handles what happened. True if a
+    /// signal tells the server to quit.
     fn turn(&mut self, deadline: Option<Instant>) -> anyhow::Result<bool> {
         let events = self.wait(deadline)?;
         if events.log_is_writable {
             self.log.write();
         }
         self.refused.read(&mut self.buffer);
-        let end = events.signal && self.handle_signals()?;
-        if events.connection && !end {
+        let quit = events.signal && self.handle_signals()?;
+        if events.connection && !quit {
             self.accept();
         }
-        Ok(end)
+        Ok(quit)
     }
 
     /// The only place where the server waits.
     fn wait(&self, deadline: Option<Instant>) -> anyhow::Result<Events> {
-        let pause = self.pause.filter(|&end| Instant::now() < end);
-        // While there is no child to spare, newcomers wait in the listener's queue.
+        let pause = self.pause.filter(|&until| Instant::now() < until);
+        // While the most children that are allowed run, new clients wait in the listener's queue.
         let accepts = pause.is_none() && !self.children.is_full();
         let listener = self.listener.as_ref().filter(|_| accepts);
         let log = Some(&self.log).filter(|log| !log.is_empty());
@@ -166,13 +179,14 @@ impl Server {
         waiting::wait(&self.signals, listener, log, &self.refused, deadlines)
     }
 
-    /// Does what the signals ask for. True if one of them asks for the end.
+    /// Handles the signals that have arrived. True if one of them tells the server to quit.
     fn handle_signals(&mut self) -> anyhow::Result<bool> {
         self.signals.take().context("cannot read the signals")?;
         self.children.reap(&mut self.log)?;
-        // What the children held that have ended may be what the system lacked.
+        // A child that has ended has freed what it used. So the next `accept` may succeed, and the
+        // server need not pause any longer.
         self.pause = None;
-        Ok(self.signals.take_end())
+        Ok(self.signals.take_quit())
     }
 
     fn accept(&mut self) {
@@ -181,14 +195,14 @@ impl Server {
         };
         match listener.accept() {
             Ok((connection, _)) => self.hand_over(connection),
-            // The client left before its turn came.
+            // The client has left before its connection was accepted.
             Err(error)
                 if matches!(
                     error.kind(),
                     ErrorKind::WouldBlock | ErrorKind::ConnectionAborted
                 ) => {}
-            // Most likely there is no descriptor left, and the client still stands in the queue:
-            // without a pause, we would try again and again.
+            // Most likely no descriptor is left, and the client stays in the queue. Without a
+            // pause, `poll` would return at once, and the server would try again and again.
             Err(error) => {
                 report_error(format_args!("cannot accept a connection: {error}"));
                 self.pause = Some(Instant::now() + PAUSE);
@@ -198,29 +212,37 @@ impl Server {
 
     /// Starts a child for a connection.
     fn hand_over(&mut self, connection: TcpStream) {
+        // What the child needs of the server, each under its own name. (Rust does not lend the
+        // whole server to the closure below while the call uses a part of it, `self.children`.)
         let Self {
             listener,
-            running,
-            server_ends,
+            quit,
+            not_yet_quit,
             buffer,
             ..
         } = self;
         let head_deadline = Instant::now() + self.head_timeout;
         let child = self.children.start(|slot| {
-            // A child that outlived the server would keep its port taken.
+            // A child may outlive a server that was killed. With a copy of the listener it would
+            // keep the port taken.
             drop(listener.take());
-            // While a child has a copy of this end of the pipe, its siblings read no end of it.
-            drop(running.take());
+            // While any process has a copy of this writing end, no child reads the end of file.
+            drop(not_yet_quit.take());
             signals::ignore_in_child()?;
-            connection::serve(&connection, buffer, slot, head_deadline, server_ends)
+            connection::serve(&connection, buffer, slot, head_deadline, quit)
         });
-        if let Err(error) = child {
-            report_error(format_args!("cannot fork a child for a request: {error}"));
-            self.refused.add(connection, &mut self.buffer);
-            self.log
-                .line(format_args!("- - {} -", Status::Unavailable.code()));
+        match child {
+            // The parent closes its copy of the connection. If it kept the copy, the client of a
+            // child that crashes would wait for ever: the system ends a connection when all copies
+            // are closed. (A child that answers ends it for all copies, by `shutdown`.) And the
+            // parent would have no descriptor left in the end.
+            Ok(()) => drop(connection),
+            Err(error) => {
+                report_error(format_args!("cannot fork a child for a request: {error}"));
+                self.refused.add(connection, &mut self.buffer);
+                self.log
+                    .line(format_args!("- - {} -", Status::Unavailable.code()));
+            }
         }
-        // Here the parent's copy of the connection is closed, if a child has one. If it were kept,
-        // the client would wait for the end of its answer for ever.
     }
 }

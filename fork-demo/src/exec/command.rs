@@ -1,14 +1,14 @@
 //! How a library starts a program: without a fork, where it can.
 //!
-//! A fork copies the map of the parent's whole memory, for the exec to throw away: the larger the
-//! parent, the longer that takes. `posix_spawn` makes a process and puts a program into it by one
-//! call, and copies nothing. Rust's `Command` and Python's `subprocess` use it where they can. Where
-//! code of the caller is to run between the two steps (`pre_exec`, Python's `preexec_fn`), they have
-//! to fork.
+//! A fork copies the page tables of the whole parent, and the exec then discards the copy. The
+//! larger the parent, the longer that takes. `posix_spawn` makes a process and puts a program into
+//! it by one call, and copies none of the parent's memory. Rust's `Command` and Python's
+//! `subprocess` use it where they can. They have to fork if code of the caller is to run between
+//! the two steps (`pre_exec`, Python's `preexec_fn`).
 //!
-//! What to notice: how one sees the difference. After a fork, each page of the parent's memory is
-//! shared with the child, and the parent's next write to it is a page fault, even if the child has
-//! long ended.
+//! What to notice: the page faults of the parent show whether it has forked. A fork makes parent
+//! and child share each page. The parent's next write to a page is then a page fault, even if the
+//! child ended long before.
 
 use std::{
     env,
@@ -33,7 +33,7 @@ pub fn run() -> anyhow::Result<()> {
     say!("  Command with pre_exec: {}", faults_after(command)?)
 }
 
-/// How many page faults the parent takes when it writes to its memory again, after it has started a
+/// How many page faults the parent takes when it writes to its memory after it has started a
 /// program.
 fn faults_after(mut command: Command) -> anyhow::Result<String> {
     let mut block = black_box(vec![1_u8; 1 << 20]);
@@ -44,13 +44,13 @@ fn faults_after(mut command: Command) -> anyhow::Result<String> {
         black_box(&block);
     })?;
     Ok(match faults {
-        // The largest pages have 64 KiB, so there are 16 of them at least.
+        // A page has 64 KiB at most, so the block has 16 pages at least.
         0..16 => "hardly any page faults".to_owned(),
         many => format!("{many} page faults"),
     })
 }
 
-/// This program, which has nothing to do but to print its version.
+/// A command that runs this program, and only to print its version.
 fn program() -> anyhow::Result<Command> {
     let this = env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(this);

@@ -1,11 +1,17 @@
-//! The way of a daemon: an orphan that no terminal can reach.
+//! How a process becomes a daemon: it serves in the background, as an orphan without a terminal.
 //!
-//! `setsid` gives a process a session of its own, which has no controlling terminal: no Ctrl-C and
-//! no hang-up comes from one. (It fails for a leader of a process group, such as a program that a
-//! shell has started. The first fork is for that: a child leads no group.)
+//! A session is a set of process groups, and has one controlling terminal or none. The programs of
+//! one command line are a process group, and Ctrl-C reaches the group in the foreground. `setsid`
+//! makes a new session, which has no controlling terminal. So no terminal sends Ctrl-C to it, or
+//! SIGHUP when it is closed. The process that calls `setsid` becomes the leader of the new session,
+//! and of a new process group in it.
 //!
-//! But the process now leads its session, and a terminal that such a leader opens becomes its
-//! controlling terminal. The second fork is for that: a child of the leader leads nothing.
+//! The first fork is needed because `setsid` fails in a process that already leads a process group.
+//! An interactive shell makes the first program of a command line such a leader. A forked child
+//! leads no group.
+//!
+//! The second fork is needed because a session leader that opens a terminal gets it as its
+//! controlling terminal. A child of the leader leads no session, and gets none.
 
 use std::{
     fs::File,
@@ -30,10 +36,11 @@ pub fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has a child go the way of a daemon, with or without its second fork, and then open a terminal.
-/// Returns its own report.
+/// Forks a child that becomes a daemon, with or without the second fork, and then opens a terminal.
+/// Returns what the daemon reports.
 fn become_daemon(second_fork: bool, terminal: &Path) -> anyhow::Result<String> {
     let (mut reports, mut reporter) = io::pipe().context("cannot make a pipe")?;
+    // The first fork.
     let child = child::start(|| {
         setsid().context("cannot make a session")?;
         if !second_fork {
@@ -41,10 +48,11 @@ fn become_daemon(second_fork: bool, terminal: &Path) -> anyhow::Result<String> {
         }
         child::start(|| report("setsid and a second fork", terminal, &mut reporter))
             .context("cannot fork a second time")?;
-        // No wait: the daemon is an orphan.
+        // The session leader ends without waiting for its child, which becomes an orphan.
         Ok(0)
     })
     .context("cannot fork a daemon")?;
+    // While a copy of the writing end is open, the read below finds no end of file.
     drop(reporter);
     let status = child::wait(child)?;
     let mut text = String::new();
@@ -57,14 +65,16 @@ fn become_daemon(second_fork: bool, terminal: &Path) -> anyhow::Result<String> {
         .split_once(' ')
         .context("the daemon reported nothing")?;
     if second_fork {
-        // It is for us to wait only if we are process 1 (of a container) or a subreaper.
+        // This process has to wait for the orphan if it is process 1 (of a container) or a
+        // subreaper. Otherwise the daemon is not its child, and the call fails.
         let daemon = Pid::from_raw(daemon.parse().context("the daemon reported no id")?);
         let _ = child::reap(daemon, 0);
     }
     Ok(seen.to_owned())
 }
 
-/// The daemon: opens a terminal, and says what it had before, and has now.
+/// What the daemon does: it opens a terminal, and reports whether it had a controlling terminal
+/// before, and whether it has one now.
 fn report(way: &str, terminal: &Path, reporter: &mut impl Write) -> anyhow::Result<u8> {
     let before = has_controlling_terminal();
     let _terminal = File::open(terminal).context("cannot open the terminal")?;
@@ -83,7 +93,7 @@ fn report(way: &str, terminal: &Path, reporter: &mut impl Write) -> anyhow::Resu
     Ok(0)
 }
 
-/// The name `/dev/tty` stands for the controlling terminal of whoever opens it.
+/// The name `/dev/tty` stands for the controlling terminal of the process that opens it.
 fn has_controlling_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }

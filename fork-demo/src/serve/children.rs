@@ -1,4 +1,4 @@
-//! The parent's table of its children: who runs, who has ended, how many more there may be.
+//! The parent's table of its children: which ones run, and how many more may be started.
 
 use std::{collections::HashMap, io, os::unix::process::ExitStatusExt, process::ExitStatus};
 
@@ -18,7 +18,7 @@ use crate::child;
 
 pub struct Children {
     running: HashMap<Pid, &'static Slot>,
-    /// The slots that no child uses: one for each child that may still be started.
+    /// The slots that no child uses. There is one for each child that may still be started.
     free: Vec<&'static Slot>,
 }
 
@@ -38,10 +38,10 @@ impl Children {
         self.running.is_empty()
     }
 
-    /// Starts a child, which notes in its slot what it is at.
+    /// Starts a child. It notes in its slot what it is doing.
     ///
     /// # Errors
-    /// When there is no slot for it, or the system refuses to fork.
+    /// No slot is free, or the system refuses to fork.
     pub fn start(&mut self, body: impl FnOnce(&Slot) -> anyhow::Result<u8>) -> io::Result<()> {
         let slot = self.free.pop().ok_or(io::ErrorKind::QuotaExceeded)?;
         slot.clear();
@@ -57,13 +57,15 @@ impl Children {
         }
     }
 
-    /// Reaps all children that have ended, with a line in the log for each.
+    /// Reaps all children that have ended, and writes a line into the log for each request.
     pub fn reap(&mut self, log: &mut Log) -> anyhow::Result<()> {
-        // One signal may stand for many children: those that end while it waits add none.
+        // One SIGCHLD may stand for many children: while a SIGCHLD is pending, the end of another
+        // child does not add a second one.
         loop {
             match child::reap(child::ANY, WNOHANG) {
                 Ok(Some((child, status))) => {
-                    // Whoever became this program (by `exec`) may have had children of its own.
+                    // An id that is not in the table is that of a child which this process had
+                    // before it became this program (by `exec`).
                     if let Some(slot) = self.running.remove(&child) {
                         report(child, status, slot, log);
                         self.free.push(slot);
@@ -80,7 +82,8 @@ impl Children {
     /// Kills all that are still running.
     pub fn kill(&self) {
         for &child in self.running.keys() {
-            // It cannot fail: as long as nobody has waited for it, the child's id is its own.
+            // The id is still that of the child, since the parent has not waited for it yet. So
+            // this cannot fail, or kill another process.
             let _ = kill(child, Signal::SIGKILL);
         }
     }
@@ -94,8 +97,8 @@ impl Children {
     }
 }
 
-/// Writes the request's line: method, path, status, child. The parent does this and not the child,
-/// for a child that crashes can write nothing any more.
+/// Writes the request's line into the log: method, path, status, child. The parent writes it, since
+/// a child that has crashed cannot.
 fn report(child: Pid, status: ExitStatus, slot: &Slot, log: &mut Log) {
     match (status.code(), slot.status()) {
         // The client left before it had asked for anything.

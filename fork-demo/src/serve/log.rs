@@ -1,9 +1,9 @@
 //! A log that cannot stop the server.
 //!
-//! A write to a pipe waits while the pipe is full, and so does one to a terminal after Ctrl-S. The
-//! parent must not wait for whoever reads its log. So it keeps its lines until `poll` says that
-//! there is room for them. When too many are kept, new ones are dropped, and counted. A reader that
-//! leaves (`serve | head -1`, to learn the address) ends the log, but not the server.
+//! A write to a pipe waits while the pipe is full. A write to a terminal waits after Ctrl-S. The
+//! parent must not wait for the reader of its log. So it keeps its lines until `poll` reports that
+//! there is room for them. When too many lines are kept, new ones are dropped and counted. A reader
+//! that leaves (`serve | head -1`, to learn the address) ends the log, but not the server.
 
 use std::{
     fmt,
@@ -24,14 +24,14 @@ use nix::{
 
 use crate::output::report_error;
 
-/// How many bytes are kept.
+/// While more bytes than this are kept, new lines are dropped.
 const LIMIT: usize = 256 * 1024;
 
 pub struct Log {
     out: OwnedFd,
-    /// Whole lines that are not yet written.
+    /// Lines that are not yet written. (A terminal may have taken a part of the first one.)
     kept: Vec<u8>,
-    /// How many lines came after those, and were not kept.
+    /// How many lines were dropped after those.
     lost: u64,
     reader_left: bool,
 }
@@ -52,18 +52,22 @@ impl Log {
         self.kept.is_empty()
     }
 
-    /// Adds a line, of less than 500 bytes.
+    /// Adds a line. It must have less than 500 bytes: see [`Self::write`].
     pub fn line(&mut self, line: fmt::Arguments) {
         if self.reader_left {
-        } else if self.kept.len() > LIMIT {
+            return;
+        }
+        if self.kept.len() > LIMIT {
             self.lost += 1;
         } else {
-            // Writing to a Vec cannot fail.
+            // A write into the memory of a Vec cannot fail.
             let _ = writeln!(self.kept, "{line}");
         }
     }
 
-    /// Writes a few lines: no more than a pipe takes at once when `poll` calls it writable.
+    /// Writes the first lines, as many as fit into `PIPE_BUF` bytes. (These are 512 bytes or more,
+    /// so at least one line fits.) If `poll` reports that a pipe is writable, it has room for so
+    /// many.
     pub fn write(&mut self) {
         let start = &self.kept[..self.kept.len().min(PIPE_BUF)];
         let end_of_line = start.iter().rposition(|&byte| byte == b'\n');
@@ -79,6 +83,7 @@ impl Log {
                     ));
                 }
             }
+            // The lines stay, and are written later.
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(error) => {
                 self.reader_left = error == Errno::EPIPE;
@@ -94,18 +99,19 @@ impl Log {
     }
 }
 
-/// What `poll` waits for when there is something to be written.
+/// What `poll` waits for if there is something to be written.
 impl AsFd for Log {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.out.as_fd()
     }
 }
 
-/// The terminal, if stdout is one, opened anew so that a write never waits.
+/// The terminal, if stdout is one, opened again in such a way that a write never waits
+/// (O_NONBLOCK).
 ///
-/// It is writable for `poll` when it has room for one byte, and a line is longer. (A pipe promises
-/// room for `PIPE_BUF` bytes.) To make stdout itself non-blocking would do so for everybody who has
-/// it open, the shell too.
+/// A terminal needs this, since `poll` reports it as writable when it has room for a single byte.
+/// (A pipe then has room for `PIPE_BUF` bytes.) O_NONBLOCK belongs to the open file. If it were set
+/// for stdout, it would hold for all processes that share this open file, such as the shell.
 fn terminal() -> Option<OwnedFd> {
     let path = unistd::ttyname(io::stdout()).ok()?;
     let mut options = File::options();

@@ -1,5 +1,5 @@
-//! Clients for whom the system has refused a child: the parent answers them itself, and waits for
-//! none of them.
+//! Clients for which no child could be forked. The parent answers them itself, and waits for none
+//! of them.
 
 use std::{
     collections::VecDeque,
@@ -13,13 +13,13 @@ use super::{
     request::{HEAD_LIMIT, Status},
 };
 
-/// How many of them are kept at once: each holds a descriptor.
+/// How many of these connections are kept at once. Each uses a descriptor.
 const MOST: usize = 16;
 
-/// Those who have their answer, but whose connection is still open.
+/// The connections of clients that have their answer, each with the time when the server closes it.
 ///
-/// A client may not have sent its request yet, or not all of it. If we closed the connection now,
-/// what it sends would break the connection off, and the client might lose the answer.
+/// The client may not have sent its whole request yet. If the server closed the connection now, the
+/// rest of the request would break it off, and the client might lose the answer.
 pub struct Refused(VecDeque<(TcpStream, Instant)>);
 
 impl Refused {
@@ -27,9 +27,10 @@ impl Refused {
         Self(VecDeque::new())
     }
 
-    /// Tells a client that nobody serves it.
+    /// Answers a client that no child serves it (503), and keeps the connection open for a while.
     pub fn add(&mut self, client: TcpStream, buffer: &mut [u8; HEAD_LIMIT]) {
-        // A new connection has room for far more than this answer. If not: the client waits, not we.
+        // The answer fits into the buffer of a new connection. If it did not, the rest of it would
+        // be lost: the server would not wait.
         let _ = client.set_nonblocking(true);
         send(&client, buffer, Status::Unavailable);
         let _ = client.shutdown(Shutdown::Write);
@@ -39,11 +40,12 @@ impl Refused {
         self.0.push_back((client, Instant::now() + LINGER));
     }
 
-    /// Reads away what has come from them, and closes the connection of those who have closed
-    /// their side, or whose time is up.
+    /// Reads what the clients have sent. Closes the connections of those that have closed their
+    /// side, or whose time is up.
     pub fn read(&mut self, buffer: &mut [u8; HEAD_LIMIT]) {
         let now = Instant::now();
         self.0
+            // Keeps a connection if this is true.
             .retain_mut(|(client, end)| match client.read(buffer) {
                 Ok(bytes) => bytes > 0 && now < *end,
                 // Nothing has come yet.
@@ -51,7 +53,7 @@ impl Refused {
             });
     }
 
-    /// When the first one's time is up.
+    /// When the time of the first connection is up.
     pub fn deadline(&self) -> Option<Instant> {
         self.0.front().map(|&(_, end)| end)
     }
@@ -95,7 +97,10 @@ mod tests {
         clients.truncate(MOST);
         while refused.clients().count() == MOST {
             refused.read(&mut buffer);
-            assert!(Instant::now() < patience, "who has closed is still kept");
+            assert!(
+                Instant::now() < patience,
+                "a client that has closed is still kept"
+            );
         }
         assert_eq!(refused.clients().count(), MOST - 1);
     }

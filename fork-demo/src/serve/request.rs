@@ -1,4 +1,4 @@
-//! What little HTTP the server speaks: the head of a request, and an answer.
+//! The part of HTTP that the server needs: to parse the head of a request, and to write an answer.
 
 use std::{
     fmt,
@@ -13,10 +13,11 @@ pub const HEAD_LIMIT: usize = 8 * 1024;
 /// The most header lines in it.
 const HEADERS: usize = 64;
 
-/// Makes room for the head of a request, and readies the parser.
+/// A buffer for the head of a request. Also prepares the parser.
 ///
-/// The parser asks the processor what it can do, once in each process, and on a virtual machine
-/// that takes longer than the parsing. What the parent has asked, no child asks again.
+/// The parser once asks the processor which instructions it has, and notes the answer. On a virtual
+/// machine this question takes longer than the parsing. The parent asks it here, before any fork,
+/// so that each child has a copy of the answer.
 pub fn buffer() -> Box<[u8; HEAD_LIMIT]> {
     let _ = Request::parse(b"GET / HTTP/1.1\r\n\r\n");
     Box::new([0; HEAD_LIMIT])
@@ -25,15 +26,15 @@ pub fn buffer() -> Box<[u8; HEAD_LIMIT]> {
 /// The first line of a request.
 pub struct Request<'a> {
     pub method: &'a str,
-    /// The path, and a question mark with a query if there is one.
+    /// The path. A question mark and a query follow if there is a query.
     pub target: &'a str,
 }
 
 impl<'a> Request<'a> {
-    /// Parses what has come so far. `None` if the head is not whole yet.
+    /// Parses what was received so far. `None` if the head is not whole yet.
     ///
     /// # Errors
-    /// With the status that the request is refused with.
+    /// This is no request, or its head is too long. The error is the status of the answer.
     pub fn parse(received: &'a [u8]) -> Result<Option<Self>, Status> {
         let mut headers = [EMPTY_HEADER; HEADERS];
         let mut request = httparse::Request::new(&mut headers);
@@ -50,7 +51,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Method and path for the log, with nothing in them that a terminal would obey.
+/// Method and path for the log. Control characters are escaped: a terminal would act on them.
 impl fmt::Display for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{} {}", self.method, self.target.escape_debug())
@@ -86,10 +87,10 @@ impl Status {
     }
 }
 
-/// Every text is as long as this: tools like ab take an answer of another length for a failure.
+/// Every text has this length: tools like ab count an answer of another length as a failure.
 const TEXT_LENGTH: usize = 64;
 
-/// Writes an answer as it is sent: who serves, or what is wrong.
+/// Writes an answer: its text names the child and the parent, or says what is wrong.
 pub fn write_answer(out: &mut impl Write, status: Status) -> io::Result<()> {
     let (code, reason) = (status.code(), status.reason());
     let mut text = [b' '; TEXT_LENGTH];
@@ -105,7 +106,7 @@ pub fn write_answer(out: &mut impl Write, status: Status) -> io::Result<()> {
         }
         _ => write!(start, "{code} {reason}")?,
     }
-    // `Allow` is owed to whoever gets a 405, and does no harm to the others.
+    // HTTP demands the line `Allow` in an answer of 405. It does no harm in the others.
     write!(
         out,
         "HTTP/1.1 {code} {reason}\r\n\

@@ -1,8 +1,8 @@
-//! What each child is at, in memory that is not copied by a fork but shared.
+//! What each child is doing, in memory that a fork does not copy: parent and children share it.
 //!
-//! A child that crashes takes its memory with it, and what it knew of its request. So it writes
-//! that down, as soon as it knows it, where the parent can still read it afterwards. (Apache does
-//! this too, for the same reason, and calls it the scoreboard.)
+//! When a child crashes, its own memory is gone, and the parent could not tell which request it
+//! had. So each child notes its request in shared memory, as soon as it has read it. The parent can
+//! read this after the crash. (Apache does this too, and calls this memory the scoreboard.)
 
 use std::{
     fmt::{self, Write},
@@ -16,23 +16,26 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
 use super::request::Request;
 
-/// What one child is at. Only the child writes to it, and the parent reads it when the child is
-/// gone, so each is alone with it; atomics say that to the compiler.
+/// What one child is doing. While the child runs, only the child uses its slot. Before and after
+/// that, only the parent does. The compiler cannot know this, so the fields are atomics: numbers
+/// that several threads or processes may use at the same time.
 pub struct Slot {
+    /// The status of the answer; 0 if there is none yet.
     status: AtomicU16,
-    /// Method and path, cut off if they are longer, padded with zeros if they are shorter.
+    /// Method and path. They are cut off if they are longer than this, and padded with zeros if
+    /// they are shorter.
     request: [AtomicU8; 254],
 }
 
-/// Makes room for `slots` children.
+/// Makes slots for this many children.
 ///
 /// # Errors
-/// When there is not that much memory.
+/// There is not enough memory.
 pub fn new(slots: usize) -> anyhow::Result<&'static [Slot]> {
     let bytes = slots * size_of::<Slot>();
     let size = NonZeroUsize::new(bytes).context("there must be room for one child")?;
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: a new mapping, at an address that the system picks, touches nothing that exists.
+    // SAFETY: the system picks an address where nothing is yet.
     let memory = unsafe { mmap_anonymous(None, size, protection, MapFlags::MAP_SHARED) }
         .context("cannot share memory with children")?;
     // SAFETY: the mapping is page-aligned, as large as all slots together, filled with zeros
@@ -58,7 +61,7 @@ impl Slot {
         self.status.store(status, Relaxed);
     }
 
-    /// Notes the request, as much of it as there is room for.
+    /// Notes as much of the request as fits.
     pub fn set_request(&self, request: &Request) {
         let _ = write!(Room(self.request.iter()), "{request}");
     }
@@ -69,13 +72,14 @@ impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let bytes = self.request.each_ref().map(|byte| byte.load(Relaxed));
         match bytes.split(|&byte| byte == 0).next() {
+            // (`[]` stands for no bytes at all.)
             None | Some([]) => f.write_str("- -"),
             Some(request) => f.write_str(&String::from_utf8_lossy(request)),
         }
     }
 }
 
-/// The bytes that are still free.
+/// The bytes of a slot that are still free. `write!` writes a text into them.
 struct Room<'a>(slice::Iter<'a, AtomicU8>);
 
 impl Write for Room<'_> {

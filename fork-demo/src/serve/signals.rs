@@ -1,8 +1,9 @@
 //! Signals, turned into something that `poll` can wait for.
 //!
-//! A signal's handler may do next to nothing: it interrupts the program anywhere, in the middle of
-//! an allocation too. So ours write a byte into a pipe, and the program deals with the signal when
-//! it comes round to reading that.
+//! The handler of a signal interrupts the program at any place, even while it allocates memory. So
+//! it may do very little: it must not allocate, for instance. Here each handler writes a byte into
+//! a pipe. `poll` waits for the other end of the pipe, and the program handles the signal after
+//! that.
 
 use std::{
     io::{self, PipeReader, Read},
@@ -20,56 +21,60 @@ use nix::{
 use signal_hook::{flag, low_level::pipe};
 
 pub struct Signals {
-    /// Gets a byte whenever one of our signals arrives.
+    /// The reading end of the pipe. Each of the signals writes a byte into the pipe.
     woken: PipeReader,
-    /// Whether one of them asked for the end.
-    end: Arc<AtomicBool>,
+    /// Set by SIGINT and SIGTERM, which tell the server to quit.
+    quit: Arc<AtomicBool>,
 }
 
 impl Signals {
     pub fn new() -> io::Result<Self> {
         let (woken, waker) = io::pipe()?;
-        let end = Arc::default();
-        // The flags come first: who is woken finds them set.
+        let quit = Arc::default();
+        // The actions for a signal run in the order in which they are registered. So the flag is
+        // set before the byte is written, and the program finds the flag set when it reads the
+        // byte.
         for signal in [SIGINT, SIGTERM] {
-            flag::register(signal, Arc::clone(&end))?;
+            flag::register(signal, Arc::clone(&quit))?;
         }
         for signal in [SIGCHLD, SIGINT, SIGTERM] {
             pipe::register(signal, waker.try_clone()?)?;
         }
-        // Whoever started us may have had them blocked, and then so have we.
+        // The process may have inherited a signal mask that blocks them.
         SigSet::from_iter([Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM]).thread_unblock()?;
-        Ok(Self { woken, end })
+        Ok(Self { woken, quit })
     }
 
-    /// Takes note that signals have arrived; waits for one if none has.
+    /// Takes the bytes of the signals that have arrived out of the pipe. Waits for a signal if none
+    /// has arrived.
     pub fn take(&mut self) -> io::Result<()> {
-        // Signals that arrived together may have left one byte or many.
+        // There may be one byte or several.
         let _ = self.woken.read(&mut [0; 64])?;
         Ok(())
     }
 
     /// Whether SIGINT or SIGTERM has arrived since the last call.
-    pub fn take_end(&self) -> bool {
-        self.end.swap(false, Ordering::Relaxed)
+    pub fn take_quit(&self) -> bool {
+        self.quit.swap(false, Ordering::Relaxed)
     }
 }
 
-/// In a child: ignores SIGINT and SIGTERM.
+/// Makes a child ignore SIGINT and SIGTERM.
 ///
-/// Ctrl-C goes to every process of the terminal's foreground group, so to the children too, and so
-/// do the signals of `timeout` and of a shell's `kill %1`. The requests under way are to be answered
-/// all the same. And the parent's handlers, which the child has a copy of, would write into the
-/// parent's pipe. (One that arrives before this call does so. Then the parent wakes for nothing.)
+/// Ctrl-C reaches every process of the terminal's foreground process group, and so the children
+/// too. So do the signals of `timeout` and of a shell's `kill %1`. But a child should finish its
+/// request. And the child has inherited the parent's handlers, which would write into the parent's
+/// pipe. (A signal that reaches the child before this call does write there. The parent then wakes,
+/// and finds nothing to do.)
 pub fn ignore_in_child() -> nix::Result<()> {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        // SAFETY: to ignore a signal runs none of our code.
+        // SAFETY: an ignored signal runs none of our code.
         unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) }?;
     }
     Ok(())
 }
 
-/// Readable when signals have arrived that were not taken yet.
+/// What `poll` waits for: readable when signals have arrived that were not taken yet.
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.woken.as_fd()

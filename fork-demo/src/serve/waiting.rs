@@ -1,4 +1,5 @@
-//! Where the parent waits: for whatever comes first.
+//! Where the parent waits: one call of `poll` waits for several things, and returns when the first
+//! of them happens.
 
 use std::{
     io,
@@ -23,9 +24,9 @@ pub struct Events {
     pub connection: bool,
 }
 
-/// Waits for a signal, for a connection if there is a listener, for room in the log if there is
-/// one, for what comes from clients that are refused; but no longer than until the first of the
-/// deadlines.
+/// Waits until a signal or a connection comes, or there is room in the log, or a client that was
+/// refused sends something or closes its side, or the first of the deadlines comes. With `None` for
+/// the listener or the log, it does not wait for a connection or for room in the log.
 pub fn wait(
     signals: &Signals,
     listener: Option<&TcpListener>,
@@ -33,7 +34,8 @@ pub fn wait(
     refused: &Refused,
     deadlines: [Option<Instant>; 2],
 ) -> anyhow::Result<Events> {
-    // What is not waited for now gives its place to a descriptor that is asked nothing.
+    // The first three places of the list are always those of the log, the signals and the listener.
+    // An entry that asks for nothing stands in for the log or the listener if that is `None`.
     let nothing = || PollFd::new(signals.as_fd(), PollFlags::empty());
     let mut fds = vec![
         log.map_or_else(nothing, |log| PollFd::new(log.as_fd(), PollFlags::POLLOUT)),
@@ -43,10 +45,12 @@ pub fn wait(
     fds.extend(refused.clients().map(readable));
     let deadline = deadlines.into_iter().chain([refused.deadline()]).flatten();
     match poll(&mut fds, until(deadline.min())) {
-        // A signal arrived: the next poll finds what its handler wrote.
+        // A signal interrupted this call. The next call finds the byte that its handler has
+        // written.
         Err(Errno::EINTR) => return Ok(Events::default()),
         result => result.map_err(io::Error::from).context("cannot wait")?,
     };
+    // (`any` gives `None` if the system reports something that nix does not know. That counts too.)
     let happened = |place: usize| fds[place].any().unwrap_or(true);
     Ok(Events {
         log_is_writable: happened(0),
@@ -55,17 +59,18 @@ pub fn wait(
     })
 }
 
-/// Asks whether there is something to be read.
+/// An entry for `poll` that asks whether there is something to be read.
 pub fn readable(descriptor: &impl AsFd) -> PollFd<'_> {
     PollFd::new(descriptor.as_fd(), PollFlags::POLLIN)
 }
 
-/// The time until the deadline; without one, for ever.
+/// The time until the deadline. Without a deadline, the wait has no limit.
 pub fn until(deadline: Option<Instant>) -> PollTimeout {
     let Some(deadline) = deadline else {
         return PollTimeout::NONE;
     };
     let left = deadline.saturating_duration_since(Instant::now());
-    // Rounded up: a wait that is too short by less than a millisecond would become a busy loop.
+    // `poll` counts whole milliseconds, so this rounds up. A wait that ends just before the
+    // deadline would be repeated, with a time of 0, until the deadline comes.
     PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
 }
