@@ -1,11 +1,11 @@
-//! Who ends with the parent, and who outlives it.
+//! What becomes of the children when their parent ends.
 //!
 //! Mirrors Python's `Process(..., daemon=True)`. Run it with `cargo run -p process-demo -- daemon`.
 //!
-//! What to notice: a parent that returns joins its child, or terminates it if it is a daemon. A
-//! parent that is killed can do neither, in Python too. But then the system closes the parent's end
-//! of a pipe. A child that reads the other end finds the end of file: it can finish its work and
-//! end. A parent does not wait for a detached child.
+//! What to notice: a parent that returns waits for an ordinary child, and terminates a daemon. It
+//! does neither for a detached child. A parent that is killed can do nothing, in Python too. But
+//! then the system closes the parent's end of a pipe. A child that reads the other end finds the
+//! end of file: it can finish its work, and end.
 
 use std::io::{self, BufRead, BufReader, Write};
 
@@ -17,8 +17,9 @@ use crate::{output::say, process::Process, target};
 const KINDS: [&str; 3] = ["ordinary", "daemon", "detached"];
 
 pub fn run() -> anyhow::Result<u8> {
-    // When its parent has died, a child gets a new parent: the nearest ancestor that has asked to
-    // be one, as we do here, or else the system's first process. So we can reap all. (Linux only.)
+    // A child whose parent has died is an orphan. It gets a new parent: its nearest ancestor that
+    // is a subreaper, or else the system's first process. This call makes us a subreaper, so that
+    // we can reap the orphans. (Linux only.)
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true).context("cannot adopt orphans")?;
     let mut table = Table::new();
@@ -30,7 +31,7 @@ pub fn run() -> anyhow::Result<u8> {
     ]);
     for kind in KINDS {
         let returned = lines_after(kind, |parent| {
-            // This ends its stdin, at which it returns.
+            // This closes the pipe to the parent's stdin. The parent returns when its stdin ends.
             drop(parent);
             Ok(())
         })?;
@@ -42,7 +43,8 @@ pub fn run() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Starts a parent with a child, ends the parent, and returns what the two wrote from then on.
+/// Starts a parent, which starts a child. Then ends the parent, and returns what the two wrote from
+/// that moment on.
 fn lines_after(
     kind: &str,
     end: impl FnOnce(Process) -> anyhow::Result<()>,
@@ -55,7 +57,8 @@ fn lines_after(
     let child = started.strip_prefix(STARTED);
     let child = child.with_context(|| format!("the parent started no child: {started:?}"))?;
     end(parent)?;
-    // The lines end when both have ended: parent and child both hold the pipe's writing end.
+    // Parent and child both have the pipe's writing end open, as their stderr. So the end of file
+    // comes when both have ended.
     let lines: Vec<_> = lines.collect::<io::Result<_>>()?;
     reap_orphan(child)?;
     Ok(if lines.is_empty() {
@@ -65,23 +68,24 @@ fn lines_after(
     })
 }
 
-/// Reaps a child that its parent has not reaped: it is ours now. (Elsewhere than on Linux it is the
-/// first process's.)
+/// Reaps the child if its parent did not: then we are its parent now. (Only on Linux. On another
+/// system, the system's first process is its parent now, and reaps it.)
 fn reap_orphan(child: &str) -> anyhow::Result<()> {
     let _id: i32 = child.parse().context("cannot read a process id")?;
-    // It fails if the parent has reaped it.
+    // This fails if the parent has reaped the child. So its result is ignored.
     #[cfg(target_os = "linux")]
     let _ = crate::fork::wait(nix::unistd::Pid::from_raw(_id));
     Ok(())
 }
 
-/// The parent writes it with its child's process id.
+/// The parent writes this word, and the process id of its child, when it has started the child.
 const STARTED: &str = "started ";
 
-/// The parent: starts a child, says so, and returns when it is asked to.
+/// The parent: starts a child, writes a line about it, and returns when its own stdin ends.
 ///
-/// (If the child said so itself, a child that is killed before would never say it, and the two who
-/// wait for each other, this parent and the one who reads the line, would wait for ever.)
+/// The parent writes the line, and not the child, because the child could be killed before it has
+/// written. Then `lines_after` would wait for the line, and this parent for the end of its stdin,
+/// which comes only after the line: both would wait for ever.
 pub fn parent(args: &[String]) -> anyhow::Result<u8> {
     let kind = args.first().context("no kind of child")?;
     let mut child = Process::new("child", [kind]);
@@ -91,9 +95,9 @@ pub fn parent(args: &[String]) -> anyhow::Result<u8> {
         _ => bail!("no such kind of child: {kind:?}"),
     }
     child.start()?;
-    let id = child.pid().context("it was started")?;
+    let id = child.pid().context("the child was not started")?;
     writeln!(io::stderr(), "{STARTED}{id}")?;
-    target::wait_for_the_parent_to_go()?;
+    target::wait_for_end_of_stdin()?;
     if kind == "detached" {
         child.detach();
     } else {
@@ -103,14 +107,15 @@ pub fn parent(args: &[String]) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The child, of whatever kind: works until it finds that its parent has gone.
+/// The child of each kind: works until its stdin ends, then finishes its work.
 pub fn child(args: &[String]) -> anyhow::Result<u8> {
     if args == ["detached"] {
-        // In a session of its own it has no terminal, whose Ctrl-C would end it.
+        // At Ctrl-C, the terminal sends SIGINT to its foreground process group: to a parent and its
+        // children. A session of its own has a process group of its own, and no terminal.
         #[cfg(unix)]
         nix::unistd::setsid().context("cannot make a session")?;
     }
-    target::wait_for_the_parent_to_go()?;
+    target::wait_for_end_of_stdin()?;
     writeln!(io::stderr(), "the child finishes its work")?;
     Ok(0)
 }

@@ -1,4 +1,5 @@
-//! The start method "fork": the child is a copy of its parent, and goes on where its parent is.
+//! The start method "fork": the child is a copy of its parent, and goes on at the same place in the
+//! program.
 
 use std::{
     io::{self, Write},
@@ -22,11 +23,12 @@ use crate::output;
 /// When the system refuses a new process.
 ///
 /// # Safety
-/// No other thread exists in this process.
+/// No other thread holds a lock for which the child will wait: that thread does not exist in the
+/// child, so the copy of the lock would stay locked. (Without other threads, this is always so.)
 pub unsafe fn start(body: impl FnOnce() -> anyhow::Result<u8>) -> anyhow::Result<Pid> {
-    // The child gets a copy of the buffer too: bytes that are still in it would be written twice.
+    // The child gets a copy of stdout's buffer. Bytes that are still in it would be written twice.
     io::stdout().flush()?;
-    // SAFETY: no other thread exists, so none can hold a lock that the child would wait for.
+    // SAFETY: our caller ensures that the child waits for no lock of another thread.
     match unsafe { fork() }.context("cannot fork")? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => end_with(body),
@@ -36,12 +38,15 @@ pub unsafe fn start(body: impl FnOnce() -> anyhow::Result<u8>) -> anyhow::Result
 /// Runs `body` in a forked child, then ends the child with the exit code that `body` returns, or 1
 /// for an error (which goes to stderr), or 101 for a panic.
 ///
-/// It never returns: a child that went on from here would run the rest of the parent's code, and
-/// its destructors, a second time.
+/// It never returns, as `-> !` says. If it did, the child would go on with the rest of the parent's
+/// code: it would do the parent's work a second time.
 fn end_with(body: impl FnOnce() -> anyhow::Result<u8>) -> ! {
+    // Like `try` and `except` in Python: a panic ends `body`, and is returned as an error.
+    // (`AssertUnwindSafe`: after a panic, nothing uses the data that `body` was changing.)
     let result = panic::catch_unwind(AssertUnwindSafe(body));
-    // `_exit` flushes no buffer; after a panic, too, something may be in it.
+    // `_exit` flushes no buffer. (After a panic, too, stdout's may not be empty.)
     let _ = io::stdout().flush();
+    // 101 is also the exit code of a program that does not catch a panic.
     let code = result.map_or(101, output::exit_code);
     // SAFETY: `_exit` takes any code and has no precondition.
     unsafe { libc::_exit(code.into()) }
@@ -54,7 +59,9 @@ pub fn wait(child: Pid) -> anyhow::Result<ExitStatus> {
 
 /// Waits until every child of this process has ended.
 pub fn wait_for_all() {
+    // -1 stands for any child.
     const ANY: Pid = Pid::from_raw(-1);
+    // When there is no child left, `reap` returns an error.
     while reap(ANY).is_ok() {}
 }
 
@@ -62,13 +69,13 @@ pub fn wait_for_all() {
 fn reap(child: Pid) -> io::Result<ExitStatus> {
     let mut status = 0;
     loop {
-        // nix's own `waitpid` reaps a child that a real-time signal killed, and then returns an
-        // error instead of its status.
+        // The library nix has a `waitpid`, too. But if a real-time signal has ended the child, nix
+        // reaps the child and returns an error instead of the status.
         // SAFETY: `status` is ours, and valid for as long as the call takes.
         let result = unsafe { libc::waitpid(child.as_raw(), &mut status, 0) };
         match Errno::result(result) {
             Ok(_) => return Ok(ExitStatus::from_raw(status)),
-            // A signal arrived while we waited; the child is still there.
+            // A signal was handled while we waited: the child still runs, so we wait again.
             Err(Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
         }

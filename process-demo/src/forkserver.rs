@@ -1,10 +1,12 @@
 //! The start method "forkserver": a small helper process forks on request.
 //!
-//! To fork a process with threads is dangerous, and to fork one with much memory is slow. So a
-//! helper is started early, by spawn. It has one thread and little memory, and it stays like that:
-//! all it does is to fork children and to wait for them. Parent and helper talk over a socket, which
-//! is the helper's stdin. When the parent drops the helper, or dies, the helper finds the end of
-//! file there, and ends too.
+//! A fork of a process with several threads is dangerous, and a fork of one with much memory is
+//! slow. So the parent spawns a helper early. The helper has one thread and little memory, and this
+//! does not change, since it only forks children and waits for them. Parent and helper send each
+//! other messages over a socket, which is the helper's stdin. When the parent drops its
+//! [`ForkServer`], or ends, the helper finds the end of file there. It waits for those children
+//! that still run, and then ends. (The children's stdin is /dev/null, so they do not notice the end
+//! of the helper's parent.)
 
 use std::{
     fs::File,
@@ -22,10 +24,10 @@ use nix::unistd::{Pid, close, dup2_stdin};
 
 use crate::{fork, process::exit_code, target};
 
-/// The target that is the helper.
+/// The name of the function that the helper runs: [`serve`].
 pub const TARGET: &str = "forkserver";
 
-/// The parent's side of the helper. Dropping it ends the helper, and waits for that.
+/// The helper, as its parent sees it. To drop it ends the helper, and waits for the helper's end.
 pub struct ForkServer {
     helper: Child,
     socket: BufReader<UnixStream>,
@@ -46,18 +48,19 @@ impl ForkServer {
         Ok(Self { helper, socket })
     }
 
-    /// Has the helper fork a child that runs a target, and returns the child's id.
+    /// Asks the helper to fork a child that runs a function. Returns the child's id.
     ///
     /// # Errors
-    /// When there is no such target, when the helper cannot fork, and when it is gone.
+    /// When there is no such function, when the helper cannot fork, and when it is gone.
     pub fn fork(&mut self, target: &str, args: &[String]) -> anyhow::Result<i64> {
         let mut request = vec!["fork", target];
         request.extend(args.iter().map(String::as_str));
         self.ask(&request)
     }
 
-    /// Waits until a child has ended, and returns its exit code N, or -N when signal N ended it.
-    /// (The child is the helper's: only the helper can wait for it.)
+    /// Waits until a child has ended, and returns its exit code N, or -N when signal N ended it. It
+    /// is the helper that waits, because it is the parent of the child. Until the child has ended,
+    /// the helper answers no other request, and does not notice that its own parent has ended.
     ///
     /// # Errors
     /// When the helper has no such child, and when it is gone.
@@ -69,7 +72,7 @@ impl ForkServer {
         send(self.socket.get_ref(), request).context("cannot reach the fork server")?;
         let answer = receive(&mut self.socket).context("cannot read the fork server's answer")?;
         let answer = answer.context("the fork server is gone")?;
-        // A number, or what went wrong.
+        // The answer is a number, or else the text of an error.
         let answer = answer.join(" ");
         answer.parse().map_err(|_| anyhow!(answer))
     }
@@ -77,46 +80,51 @@ impl ForkServer {
 
 impl Drop for ForkServer {
     fn drop(&mut self) {
-        // In this order: the helper ends when its socket does, and not before.
+        // First the socket, then the wait: the helper does not end before it finds the end of file.
         let _ = self.socket.get_ref().shutdown(Shutdown::Both);
         let _ = self.helper.wait();
     }
 }
 
-/// In the helper: answers its parent's requests, until no more can come.
+/// The helper: answers its parent's requests until it finds the end of file.
 pub fn serve(_: &[String]) -> anyhow::Result<u8> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     socket
         .peer_addr()
         .context("a fork server is started by a parent only")?;
-    // Otherwise a child that reads its stdin would read the requests that are for us.
+    // `socket` is a second descriptor for our stdin. Now stdin itself becomes /dev/null, which the
+    // children inherit. Otherwise a child that reads its stdin would take requests from the socket.
     dup2_stdin(File::open("/dev/null")?)?;
     let mut socket = BufReader::new(socket);
     while let Some(request) = receive(&mut socket)? {
         let answer = match answer(&request, socket.get_ref()) {
             Ok(number) => number.to_string(),
+            // `:#` prints the error with its causes, in one line.
             Err(error) => format!("{error:#}"),
         };
         if send(socket.get_ref(), &[&answer]).is_err() {
             break;
         }
     }
-    // No more requests can come. But children may still run, and only we can reap them.
+    // No more requests can come. Children may still run, and only their parent can reap them.
     fork::wait_for_all();
     Ok(0)
 }
 
+/// Does what a request asks for. The answer is a process id or an exit code.
 fn answer(request: &[String], socket: &UnixStream) -> anyhow::Result<i64> {
     let (verb, args) = request.split_first().context("an empty request")?;
     match (verb.as_str(), args) {
+        // In Python, this pattern would be `[target, *args]`.
         ("fork", [target, args @ ..]) => {
             let target = target::find(target)?;
             let body = || {
-                // While a child has the socket open, our parent would not notice that we died.
+                // The child closes its copy of the socket. If the helper died while a child had the
+                // socket open, the helper's parent would find no end of file, and would wait on.
                 let _ = close(socket.as_raw_fd());
                 target(args)
             };
-            // SAFETY: nothing that runs in the helper starts a thread.
+            // SAFETY: the helper has no other thread, because nothing that runs in it starts one.
             let child = unsafe { fork::start(body) }?;
             Ok(child.as_raw().into())
         }
@@ -125,8 +133,8 @@ fn answer(request: &[String], socket: &UnixStream) -> anyhow::Result<i64> {
     }
 }
 
-/// Sends a message: the number of its words, and the words, each ended by a zero byte. (No word on
-/// a command line can contain one.)
+/// Sends a message: the number of its words, then the words, each with a zero byte after it.
+/// Example: `3\0fork\0run_child\0test\0`. (No word on a command line can contain a zero byte.)
 fn send(mut socket: &UnixStream, words: &[&str]) -> io::Result<()> {
     let mut message = format!("{}\0", words.len());
     for word in words {
@@ -136,19 +144,23 @@ fn send(mut socket: &UnixStream, words: &[&str]) -> io::Result<()> {
     socket.write_all(message.as_bytes())
 }
 
-/// Waits for a message; `None` when the other side has closed the socket, or is dead.
+/// Waits for a message. `None` is the end of file: the other side has closed the socket, or has
+/// ended.
 fn receive(socket: &mut impl BufRead) -> anyhow::Result<Option<Vec<String>>> {
-    let mut words = socket.split(b'\0');
-    let mut word = || {
-        words
-            .next()
-            .map(|word| anyhow::Ok(String::from_utf8(word?)?))
+    let count: usize = match next_word(socket)? {
+        None => return Ok(None),
+        Some(count) => count.parse()?,
     };
-    match word().transpose()? {
+    let mut words = Vec::new();
+    for _ in 0..count {
+        words.push(next_word(socket)?.context("a message was cut off")?);
+    }
+    Ok(Some(words))
+}
+
+fn next_word(socket: &mut impl BufRead) -> anyhow::Result<Option<String>> {
+    match socket.split(b'\0').next() {
         None => Ok(None),
-        Some(count) => (0..count.parse::<usize>()?)
-            .map(|_| word().context("a message was cut off")?)
-            .collect::<anyhow::Result<_>>()
-            .map(Some),
+        Some(word) => Ok(Some(String::from_utf8(word?)?)),
     }
 }

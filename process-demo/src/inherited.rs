@@ -1,25 +1,25 @@
-//! Signals may be ignored or blocked by whoever started this program. Here this is undone.
+//! A program inherits from its parent which signals are ignored and which are blocked. (In a shell,
+//! `trap '' CHLD` ignores one for all programs that it starts.) Here two signals are reset.
 
 use anyhow::Context;
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 
-/// Gives two signals their default action, for this process and the children that it starts.
-///
-/// A program inherits which signals are ignored, and which are blocked. A shell can be told to ignore
-/// one: `trap '' CHLD`.
+/// Gives two signals their default action, and unblocks them, for this process and its children.
 ///
 /// SIGCHLD tells a parent that a child has ended. If it is ignored, the system reaps each child at
-/// once, and `wait` fails: there is no such child any more. If it is blocked, a join with a timeout
-/// does not learn that the child has ended.
+/// once, and a wait fails: there is no such child any more. If it is blocked, a join with a timeout
+/// does not notice that the child has ended before the time is up.
 ///
-/// SIGTERM: if it is ignored, our children ignore it, too, and `terminate` does not end them.
+/// SIGTERM is what `terminate` sends. If we ignored it, our children would inherit that, and
+/// `terminate` would not end them.
 pub fn reset_signals() -> anyhow::Result<()> {
-    for of in [Signal::SIGCHLD, Signal::SIGTERM] {
-        // SAFETY: the default action is none of our code.
-        unsafe { signal(of, SigHandler::SigDfl) }.with_context(|| format!("cannot reset {of}"))?;
-        SigSet::from(of)
+    for which in [Signal::SIGCHLD, Signal::SIGTERM] {
+        // SAFETY: the default action runs none of our code.
+        unsafe { signal(which, SigHandler::SigDfl) }
+            .with_context(|| format!("cannot reset {which}"))?;
+        SigSet::from(which)
             .thread_unblock()
-            .with_context(|| format!("cannot unblock {of}"))?;
+            .with_context(|| format!("cannot unblock {which}"))?;
     }
     Ok(())
 }

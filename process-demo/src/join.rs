@@ -1,11 +1,12 @@
-//! What `join` does: the same parent without it, with it, and with a timeout.
+//! What `join` does: a parent without `join`, with it, and with a timeout.
 //!
 //! Mirrors Python's `p.join()`, `p.join(timeout)`, `p.is_alive()` and `p.exitcode`. Run it with
 //! `cargo run -p process-demo -- join`.
 //!
-//! What to notice: without a join, nothing decides which process writes first: run it again, and
-//! the counts differ. A join with a timeout returns as soon as the child has ended. When the time
-//! is up first, it returns too, but the child goes on.
+//! What to notice: without a join, nothing decides which process writes first. Run the lesson
+//! again: the counts of the orders of the children A, B, C are different. A join with a timeout
+//! returns as soon as the child has ended. It also returns when the time is up; then the child goes
+//! on.
 
 use std::{
     collections::BTreeMap,
@@ -15,15 +16,19 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{output::say, process::Process, target};
+use crate::{
+    output::say,
+    process::{NO_ARGS, Process},
+    target,
+};
 
-/// How long the parent waits for a child that takes longer.
+/// The timeout of the join with a child that works for longer.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
-/// How long it would wait for a child that takes less.
+/// The timeout of the join with a child that ends sooner.
 const LONG_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often three children are started to see in which order they run.
+/// How often three children are started, to count the orders in which they run.
 const ROUNDS: u32 = 20;
 
 pub fn run() -> anyhow::Result<u8> {
@@ -41,7 +46,7 @@ fn without_join() -> anyhow::Result<()> {
     let mut child = Process::new("run_child", ["test"]);
     child.start()?;
     say!("Parent process goes on.")
-    // Here the child is dropped, which waits for it: what follows comes after both lines.
+    // Here `child` is dropped, which waits for the child: the next heading comes after both lines.
 }
 
 fn with_join() -> anyhow::Result<()> {
@@ -52,10 +57,12 @@ fn with_join() -> anyhow::Result<()> {
     say!("Parent process goes on.")
 }
 
-/// In which order three children run when they are started in the order A, B, C.
+/// Counts the orders in which three children run that are started in the order A, B, C.
 fn count_the_orders() -> anyhow::Result<()> {
+    // A dict whose keys are sorted.
     let mut orders = BTreeMap::new();
     for _ in 0..ROUNDS {
+        // In Python: orders[order] = orders.get(order, 0) + 1
         *orders.entry(order_of_three()?).or_insert(0) += 1;
     }
     say!(
@@ -67,7 +74,7 @@ fn count_the_orders() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has three children write their names into one pipe, and returns what is in it.
+/// Starts three children that write their names into one pipe, and returns what they wrote.
 fn order_of_three() -> anyhow::Result<String> {
     let (mut reader, writer) = io::pipe().context("cannot make a pipe")?;
     let mut children = Vec::new();
@@ -78,7 +85,7 @@ fn order_of_three() -> anyhow::Result<String> {
         // A join here would decide the order.
         children.push(child);
     }
-    // The reader finds the end of file only when all writers are closed, and this is one of them.
+    // The reader finds the end of file only when all writing ends are closed. This is one of them.
     drop(writer);
     let mut order = String::new();
     reader.read_to_string(&mut order)?;
@@ -90,7 +97,7 @@ fn order_of_three() -> anyhow::Result<String> {
 
 fn with_a_timeout() -> anyhow::Result<()> {
     say!("With a timeout of {TIMEOUT:?}, for a child that works for longer:")?;
-    let mut child = Process::new("work_while_needed", [""; 0]);
+    let mut child = Process::new("work_while_needed", NO_ARGS);
     show("new", &child)?;
     child.start()?;
     show("started", &child)?;
@@ -103,7 +110,7 @@ fn with_a_timeout() -> anyhow::Result<()> {
 
 fn with_a_timeout_that_is_not_needed() -> anyhow::Result<()> {
     say!("With a timeout of {LONG_TIMEOUT:?}, for a child that ends sooner:")?;
-    let mut child = Process::new("do_nothing", [""; 0]);
+    let mut child = Process::new("do_nothing", NO_ARGS);
     let start = Instant::now();
     child.start()?;
     let code = match child.join_timeout(LONG_TIMEOUT)? {
@@ -126,11 +133,11 @@ fn or_none(value: Option<impl ToString>) -> String {
 
 fn what_is_refused() -> anyhow::Result<()> {
     say!("What is refused:")?;
-    let mut child = Process::new("do_nothing", [""; 0]);
+    let mut child = Process::new("do_nothing", NO_ARGS);
     refused("join before start", child.join())?;
     child.start()?;
     refused("start after start", child.start())?;
-    let mut child = Process::new("do_noting", [""; 0]);
+    let mut child = Process::new("do_noting", NO_ARGS);
     refused("start of what does not exist", child.start())
 }
 
@@ -147,8 +154,8 @@ pub fn write_name(args: &[String]) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// A child whose work has no end of its own.
+/// A child that would work without end. It ends when its parent drops it, or ends.
 pub fn work_while_needed(_: &[String]) -> anyhow::Result<u8> {
-    target::wait_for_the_parent_to_go()?;
+    target::wait_for_end_of_stdin()?;
     Ok(0)
 }

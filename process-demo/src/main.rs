@@ -1,20 +1,21 @@
 //! # process-demo: a function in a process of its own
 //!
-//! Python's `multiprocessing.Process` takes a function and its arguments, and runs them in a new
-//! process. [`process`] is the same idea in Rust, small enough to read; the lessons use it. What
-//! travels to a child, and how, is in [`target`].
+//! Python's `multiprocessing.Process` takes a function and its arguments, and runs the function in
+//! a new process. [`process`] has the same type in Rust, small enough to read; the lessons use it.
+//! [`target`] shows how a child learns which function it has to run.
 //!
 //! ```text
-//! cargo run -p process-demo                       the notes' own program: start.rs
+//! cargo run -p process-demo                       the program of the study notes: start.rs
 //! cargo run -p process-demo -- join               what join does: join.rs
 //! cargo run -p process-demo -- status             how a child can end: status.rs
 //! cargo run -p process-demo -- signals            what a child can do about a signal: signals.rs
-//! cargo run -p process-demo -- daemon             who ends with the parent: daemon.rs
+//! cargo run -p process-demo -- daemon             when the parent ends: daemon.rs
 //! cargo run -p process-demo --release -- methods  fork, forkserver, spawn: methods.rs
 //! ```
 //!
-//! [`fork`] and [`forkserver`] are the two start methods that only a Unix has; nothing but
-//! [`methods`] needs them.
+//! [`fork`] and [`forkserver`] are two more start methods, which only a Unix has. [`methods`]
+//! compares them with spawn; no other lesson starts a child by them. [`inherited`] resets signals,
+//! and [`output`] prints lines and errors.
 
 use std::process::ExitCode;
 
@@ -49,19 +50,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Lesson {
-    /// The parent without join, with it, and with a timeout.
+    /// A parent without join, with it, and with a timeout.
     Join,
     /// How a child can end, and what its parent then sees.
     Status,
     /// What a child can do about a signal: catch it, ignore it, block it.
     Signals,
-    /// Which children end with their parent, and which one outlives it.
+    /// What becomes of the children when their parent returns, and when it is killed.
     Daemon,
     /// The same function by fork, by forkserver and by spawn, and what each costs.
     Methods(methods::Options),
 }
 
-/// Every function that may run in a child, under the name that travels to it.
+/// Every function that may run in a child, with the name that is passed to the child.
 const TARGETS: &[(&str, Target)] = &[
     ("run_child", start::run_child),
     ("write_name", join::write_name),
@@ -97,8 +98,9 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<u8> {
     #[cfg(unix)]
     inherited::reset_signals()?;
-    // A child runs its target and returns here: what follows is for the parent only. In Python
-    // `if __name__ == "__main__":` does this. Without it, each child would start children of its own.
+    // A child runs its function, and returns: the code below is for the parent only. In Python,
+    // this is the purpose of `if __name__ == "__main__":`. Without it, each child would run the
+    // parent's code too, and would start a child of its own.
     if let Some(result) = target::run_target() {
         return result;
     }

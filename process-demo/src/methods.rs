@@ -1,13 +1,14 @@
-//! The same function started by fork, by forkserver and by spawn: does it do the same, what does each
-//! cost here, and why is there a forkserver?
+//! The same function started by fork, by forkserver and by spawn: does it do the same, what does
+//! each method cost here, and why is there a forkserver?
 //!
 //! Mirrors Python's `multiprocessing.get_context("fork")`, `("forkserver")` and `("spawn")`. Run it
 //! with `cargo run -p process-demo --release -- methods`.
 //!
-//! What to notice: the function cannot tell how it was started. But fork copies the parent: the more
-//! memory the parent has, the longer it takes. And a lock that another thread holds is copied as
-//! locked, without the thread that would unlock it. The fork server is a small process with one
-//! thread: to fork that is quick and safe. A spawned program has nothing of its parent's memory.
+//! What to notice: the function prints the same by each method. But fork copies the parent: the
+//! more memory the parent has, the longer a fork takes. And a lock that another thread holds is
+//! copied as locked, without the thread that would unlock it. The fork server is a small process
+//! with one thread, so a fork of it is quick and safe. A program that is spawned gets none of its
+//! parent's memory.
 
 use std::{
     process::Stdio,
@@ -37,7 +38,7 @@ pub struct Options {
     memory: u32,
 }
 
-/// How many starts a method makes before the next one takes its turn.
+/// How many children a method starts before the next method takes its turn.
 const TURN: u32 = 8;
 
 pub fn run(options: &Options) -> anyhow::Result<u8> {
@@ -49,15 +50,15 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// A way to run a function in a process of its own, from the start to the join.
+/// A way to start a function in a process of its own, and to join it.
 struct Method {
     name: &'static str,
-    /// What a new child is.
+    /// What the child is when it begins.
     child: &'static str,
     run: Box<RunChild>,
 }
 
-/// Gets the target and its arguments, and returns the child's exit code.
+/// Gets the name of the child's function and its arguments. Returns the child's exit code.
 type RunChild = dyn FnMut(&str, &[String]) -> anyhow::Result<i64>;
 
 fn methods() -> anyhow::Result<Vec<Method>> {
@@ -68,8 +69,8 @@ fn methods() -> anyhow::Result<Vec<Method>> {
             child: "a copy of its parent",
             run: Box::new(|target, args| {
                 let target = target::find(target)?;
-                // SAFETY: this lesson starts one thread only, which holds nothing but `LOCK`. (That a
-                // child must not wait for it is what it shows.)
+                // SAFETY: this lesson starts one other thread, which holds no lock but `LOCK`
+                // during a fork. No child waits for `LOCK`: `try_lock` only tries it.
                 let child = unsafe { fork::start(|| target(args)) }?;
                 fork::wait(child).map(exit_code)
             }),
@@ -93,20 +94,22 @@ fn methods() -> anyhow::Result<Vec<Method>> {
                 let mut child = Process::new(target, args);
                 child.start()?;
                 child.join()?;
-                child.exit_code()?.context("it has ended")
+                child
+                    .exit_code()?
+                    .context("a child that was joined has ended")
             }),
         },
     ])
 }
 
-/// Starts the notes' function by each method, and looks at what it prints.
+/// Starts `run_child` by each method, and compares what it prints.
 fn compare_the_output() -> anyhow::Result<()> {
     say!("The same function, started in each way that this system has:")?;
     let mut outputs = Vec::new();
     for method in methods()? {
         let output = output_of(method.name)?;
         say!("{:<11} {}", format!("{}:", method.name), output.trim_end())?;
-        // The process id is the only number in it.
+        // Without the digits: the process id is the only number in the line.
         outputs.push(output.replace(|c: char| c.is_ascii_digit(), ""));
     }
     let same = outputs.iter().all(|output| *output == outputs[0]);
@@ -117,8 +120,9 @@ fn compare_the_output() -> anyhow::Result<()> {
     say!("All print the same, each with a process id of its own.\n")
 }
 
-/// What the function prints when it is started by a method. Its parent must have a pipe for a
-/// stdout; ours is the user's, so a process between us and it does the start.
+/// What the function prints when it is started by a method. A child inherits the stdout of its
+/// parent, and this process cannot read its own stdout. So one more process starts the child: the
+/// stdout of that process is a pipe, which we read.
 fn output_of(method: &str) -> anyhow::Result<String> {
     let output = target::command("start_by", &[method.to_owned()])?
         .stderr(Stdio::inherit())
@@ -128,7 +132,7 @@ fn output_of(method: &str) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The process between: starts the function by the method named in its argument.
+/// The process between us and the child: starts the function by the method named in its argument.
 pub fn start_by(args: &[String]) -> anyhow::Result<u8> {
     let mut methods = methods()?;
     let method = methods.iter_mut().find(|method| args == [method.name]);
@@ -138,10 +142,12 @@ pub fn start_by(args: &[String]) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Starts children by each method from a parent that is small, has much memory, or has threads.
+/// Starts children by each method: from a small parent, from one with much memory, and from one in
+/// which another thread holds a lock.
 fn compare_the_parents(options: &Options) -> anyhow::Result<()> {
     let (starts, mib) = (options.starts, options.memory);
-    // The fork server starts here, and so has none of what its parent gets later.
+    // The fork server starts here. So it has neither the memory that this process gets below, nor a
+    // copy of the locked lock.
     let mut methods = methods()?;
     let small = times(&mut methods, starts)?;
     let memory = use_memory(mib)?;
@@ -165,7 +171,7 @@ fn compare_the_parents(options: &Options) -> anyhow::Result<()> {
     for (place, method) in methods.iter().enumerate() {
         let lock = match locked[place] {
             0 => "free",
-            code if code == LOCKED.into() => "locked for ever",
+            code if code == i64::from(LOCKED) => "locked for ever",
             code => bail!("the child that tries the lock failed: {code}"),
         };
         let row = [
@@ -181,15 +187,16 @@ fn compare_the_parents(options: &Options) -> anyhow::Result<()> {
     say!(
         "Times are from start to joined: medians of {starts} starts each, taken in turns of {TURN}."
     )?;
-    say!("A thread of the parent holds a lock: the last column says how a child finds it.")
+    say!("A thread of the parent holds a lock. The last column is the state of a child's own lock.")
 }
 
-/// The median time of each method to run a function that does nothing.
+/// For each method, the median of the times of its starts.
 fn times(methods: &mut [Method], starts: u32) -> anyhow::Result<Vec<Duration>> {
     let mut times = vec![Vec::new(); methods.len()];
-    // In turns, so that a machine that becomes slower or faster affects all alike. But not one by
-    // one: memory that a fork shares with its child is copied when the parent next writes to it, and
-    // the start after a fork would pay for that.
+    // The methods take turns, so that a machine that becomes slower or faster affects all alike. A
+    // turn has several starts, because forks of a large parent slow down the first starts of the
+    // next method, too: after a fork, the parent's next write to each page is a page fault. In a
+    // turn of several starts, this changes the median only a little.
     let mut left = starts;
     while left > 0 {
         let turn = left.min(TURN);
@@ -222,8 +229,9 @@ pub fn do_nothing(_: &[String]) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Memory that is really there: the system provides a page only when it is written to.
+/// Allocates memory and writes to all of it: the system provides a page only at the first write.
 fn use_memory(mib: u32) -> anyhow::Result<Vec<u8>> {
+    // 1 MiB is 2 to the power of 20 bytes.
     let bytes = (mib as usize) << 20;
     let mut memory = Vec::new();
     memory
@@ -233,17 +241,21 @@ fn use_memory(mib: u32) -> anyhow::Result<Vec<u8>> {
     Ok(memory)
 }
 
+/// Each process has a `LOCK` of its own, which is unlocked at the start of the program. A child by
+/// fork gets a copy of its parent's, in the state at the time of the fork.
 static LOCK: Mutex<()> = Mutex::new(());
 
+/// Calls `run` while another thread of this process holds `LOCK`.
 fn while_a_thread_holds_the_lock<T>(run: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     thread::scope(|scope| {
         let (locked, is_locked) = mpsc::channel();
         let (done, is_done) = mpsc::channel::<()>();
         thread::Builder::new()
             .spawn_scoped(scope, move || {
+                // The lock is held as long as the variable `_guard` exists.
                 let _guard = LOCK.lock();
                 let _ = locked.send(());
-                // Until `done` is dropped.
+                // This waits until the other thread drops `done`.
                 let _ = is_done.recv();
             })
             .context("cannot start a thread")?;
@@ -257,8 +269,9 @@ fn while_a_thread_holds_the_lock<T>(run: impl FnOnce() -> anyhow::Result<T>) -> 
 /// The exit code of a child that finds the lock locked.
 const LOCKED: u8 = 3;
 
-/// Whether a child could take the lock. (To wait for it would be to wait for ever: nobody in this
-/// process has locked it, so nobody unlocks it.)
+/// In a child: its exit code says whether it could take the lock. It only tries, and does not wait.
+/// In a forked child a wait would never end: the thread that would unlock the lock exists in the
+/// parent only, and unlocks the parent's lock.
 pub fn try_lock(_: &[String]) -> anyhow::Result<u8> {
     Ok(if LOCK.try_lock().is_ok() { 0 } else { LOCKED })
 }

@@ -1,11 +1,13 @@
-//! The type [`Process`], in the shape of Python's `multiprocessing.Process`.
+//! The type [`Process`], which has the shape of Python's `multiprocessing.Process`.
 //!
-//! The child is this same program, started again ([`target`]): what Python calls the start method
+//! The child is this same program, started again (see [`target`]). Python calls this start method
 //! "spawn". It works on every system.
 //!
-//! The child's stdin is a pipe into which its parent never writes. The child finds the end of file
-//! there when the parent drops the [`Process`], and also when the parent ends in any way. So the
-//! child learns that it is not needed any more.
+//! The child's stdin is a pipe, into which the parent never writes. Only the parent has the writing
+//! end: the standard library makes it close-on-exec, so that the other children that are started
+//! like this do not inherit it. The writing end is closed when the parent drops the [`Process`],
+//! and also when the parent ends in any way. Then a child that reads its stdin finds the end of
+//! file, and so learns that it should end.
 
 use std::{
     io::PipeWriter,
@@ -19,17 +21,22 @@ use shared_child::SharedChild;
 
 use crate::target;
 
-/// A function that runs, or will run, in a process of its own.
+/// The arguments of a function that needs none.
+pub const NO_ARGS: [&str; 0] = [];
+
+/// A function that runs in a process of its own, after [`start`](Self::start).
 ///
-/// Dropping it while the child runs closes the pipe to the child's stdin and waits for the child, as
-/// Python joins all its children at its own end: no child is interrupted in its work, and none
-/// remains as a zombie. A [`daemon`](Self::daemon) is terminated first.
+/// A `Process` is dropped at the end of its block. If the child still runs then, this closes the
+/// pipe to the child's stdin, and waits for the child: no child is interrupted in its work, and
+/// none remains as a zombie. A [`daemon`](Self::daemon) is terminated first. (Python waits for its
+/// children, too, but only at the end of the parent process.)
 pub struct Process {
     target: String,
     args: Vec<String>,
     stderr: Option<PipeWriter>,
     daemon: bool,
-    /// std's `Child`, and what that lacks: a wait with a timeout, and signals.
+    /// `None` before the start. (The type is from the library `shared_child`: the standard
+    /// library's `Child` cannot wait with a timeout, and sends no signal but SIGKILL.)
     child: Option<SharedChild>,
 }
 
@@ -45,29 +52,32 @@ impl Process {
         }
     }
 
-    /// Has the child write its stderr into a pipe. (Python's would get the pipe among its
-    /// arguments, but ours are words.)
+    /// Connects the child's stderr to a pipe. (In Python one passes the pipe as an argument. Here
+    /// the arguments are words on a command line.)
     pub fn stderr(mut self, pipe: PipeWriter) -> Self {
         self.stderr = Some(pipe);
         self
     }
 
-    /// Has the child terminated when this is dropped, as `daemon=True` does in Python.
+    /// Makes the child a daemon: it is terminated when this `Process` is dropped. (Python
+    /// terminates a child with `daemon=True` at the end of the parent process.)
     pub fn daemon(mut self) -> Self {
         self.daemon = true;
         self
     }
 
-    /// Leaves the child to itself: nobody waits for it, and its stdin ends when this process does.
+    /// Gives up this `Process` without dropping it: this parent neither terminates the child nor
+    /// waits for it. The pipe to the child's stdin stays open until the parent ends.
     pub fn detach(self) {
+        // `forget` frees nothing, and so closes nothing: our `drop` below does not run.
         mem::forget(self);
     }
 
     /// Starts the child process.
     ///
     /// # Errors
-    /// When it was started before, when there is no such target, and when the system refuses a new
-    /// process.
+    /// When it was started before, when there is no such function, and when the system refuses a
+    /// new process.
     pub fn start(&mut self) -> anyhow::Result<()> {
         if self.child.is_some() {
             bail!("a process can be started only once");
@@ -75,8 +85,9 @@ impl Process {
         let mut command = target::command(&self.target, &self.args)?;
         command.stdin(Stdio::piped());
         if let Some(pipe) = self.stderr.take() {
-            // When `command` is dropped, our copy is closed. The reader finds the end of file only
-            // when no process has the writing end open.
+            // The pipe's writing end moves into `command`, and is closed with it when `start`
+            // returns. Then only the child has it. The reader finds the end of file only when no
+            // process has a writing end open.
             command.stderr(pipe);
         }
         let child = SharedChild::spawn(&mut command)
@@ -85,26 +96,30 @@ impl Process {
         Ok(())
     }
 
-    /// Waits until the child has ended, and says how. After that it returns the same at once.
+    /// Waits until the child has ended, and returns how it ended. A second call returns the same at
+    /// once.
     ///
     /// # Errors
-    /// When it was never started.
+    /// When it was never started, and when the system does not know the child.
     pub fn join(&self) -> anyhow::Result<ExitStatus> {
         let child = self.started("joined")?;
         child.wait().with_context(|| cannot_wait_for(child))
     }
 
-    /// Waits until the child has ended, but no longer than `timeout`: `None` when it still runs
-    /// then.
+    /// Waits until the child has ended, but no longer than `timeout`. Returns `None` when the time
+    /// is up and the child still runs: nothing happens to the child.
     ///
     /// # Errors
-    /// When it was never started.
+    /// When it was never started, and when the system does not know the child.
     pub fn join_timeout(&self, timeout: Duration) -> anyhow::Result<Option<ExitStatus>> {
         let child = self.started("joined")?;
-        // No system call does this on every Unix. `shared_child` waits until SIGCHLD reports that
-        // some child has ended, or until the time is up.
+        // No system call does this on every Unix. So the library waits for SIGCHLD there, the
+        // signal that tells a parent that one of its children has ended. At each SIGCHLD, the
+        // library looks whether it was this child. If not, it waits again, until the time is up.
+        // (Windows has a system call with a timeout.)
         match Instant::now().checked_add(timeout) {
             Some(deadline) => child.wait_deadline(deadline),
+            // A clock cannot count that far: the wait has no limit.
             None => child.wait().map(Some),
         }
         .with_context(|| cannot_wait_for(child))
@@ -123,28 +138,30 @@ impl Process {
         self.child.as_ref().map(SharedChild::id)
     }
 
-    /// How the child ended, in one number, as Python's `exitcode` has it: its exit code N, or -N
-    /// when signal N ended it. `None` before the start, and while it runs.
+    /// How the child ended, in one number like Python's `exitcode`: its exit code N, or -N when
+    /// signal N ended it. `None` before the start, and while the child runs.
     ///
-    /// Windows has no signals: there a child that was terminated has the exit code 1. (Python's
-    /// `terminate` has it end with 0x10000 there, and `exitcode` shows that as -15.)
+    /// Windows has no signals: there a child that was terminated has the exit code 1. (In Python
+    /// its exit code is 0x10000 there, which `exitcode` shows as -15.)
     ///
     /// # Errors
     /// When the system does not know the child.
     pub fn exit_code(&self) -> anyhow::Result<Option<i64>> {
-        let Some(child) = &self.child else {
-            return Ok(None);
-        };
-        let status = child.try_wait().with_context(|| cannot_wait_for(child))?;
-        Ok(status.map(exit_code))
+        match &self.child {
+            None => Ok(None),
+            Some(child) => {
+                let status = child.try_wait().with_context(|| cannot_wait_for(child))?;
+                Ok(status.map(exit_code))
+            }
+        }
     }
 
     /// Asks the child to end, by the signal SIGTERM. Nothing happens when it has ended already.
     ///
-    /// Windows has no such signal: there, as in Python, it is the same as [`kill`](Self::kill).
+    /// Windows has no such signal: there, as in Python, this is the same as [`kill`](Self::kill).
     ///
     /// # Errors
-    /// When it was never started.
+    /// When it was never started, and when the system refuses.
     pub fn terminate(&self) -> anyhow::Result<()> {
         let child = self.started("terminated")?;
         #[cfg(unix)]
@@ -157,11 +174,11 @@ impl Process {
         sent.with_context(|| format!("cannot terminate process {}", child.id()))
     }
 
-    /// Ends the child at once, by the signal SIGKILL, which it cannot refuse. Nothing happens when
-    /// it has ended already.
+    /// Ends the child at once, by the signal SIGKILL, which it can neither catch nor ignore.
+    /// Nothing happens when it has ended already.
     ///
     /// # Errors
-    /// When it was never started.
+    /// When it was never started, and when the system refuses.
     pub fn kill(&self) -> anyhow::Result<()> {
         let child = self.started("killed")?;
         child
@@ -176,14 +193,19 @@ impl Process {
     }
 }
 
+/// What happens when a `Process` is dropped. A drop cannot return an error, so `let _ =` ignores
+/// those of the calls.
 impl Drop for Process {
     fn drop(&mut self) {
+        // If the child was never started, nothing happens.
         if let Some(child) = &self.child {
             if self.daemon {
                 let _ = self.terminate();
             }
-            // Before the wait: the child may be waiting for the end of its stdin.
+            // This comes before the wait. In the other order, a child that waits for the end of its
+            // stdin would never end, and our wait would never return.
             drop(child.take_stdin());
+            // If the child was joined before, this returns at once.
             let _ = child.wait();
         }
     }

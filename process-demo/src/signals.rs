@@ -3,12 +3,13 @@
 //! Mirrors Python's `signal.signal`, `os.kill` and `signal.pthread_sigmask`. Run it with
 //! `cargo run -p process-demo -- signals`. (On Unix only.)
 //!
-//! What to notice: SIGTERM asks, SIGKILL does not. A signal is a flag and not a message: sent ten
-//! times before it is handled, it is handled once. A system call that waits while a signal is
-//! handled may fail by EINTR. Nothing is wrong then: the program calls it again.
+//! What to notice: a child can catch or ignore SIGTERM, but not SIGKILL. A pending signal is a flag
+//! and not a message: a signal that is sent ten times before it is handled is handled once. (Only
+//! the real-time signals are queued.) If a signal is handled while a system call waits, the call
+//! may fail by EINTR. This is no error of the program: it makes the call again.
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, PipeReader, Write},
     os::fd::AsFd,
     sync::atomic::{AtomicU8, Ordering},
     time::Duration,
@@ -26,7 +27,7 @@ use nix::{
     unistd::{Pid, read},
 };
 
-use crate::{output::say, process::Process};
+use crate::{output::say, process::Process, target};
 
 pub fn run() -> anyhow::Result<u8> {
     let (code, said) = after_sigterm("finish_at_sigterm")?;
@@ -43,14 +44,14 @@ pub fn run() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Sends a child SIGTERM and, if that does not end it, SIGKILL. Returns its exit code, and the line
-/// that it wrote when SIGTERM had come.
+/// Sends SIGTERM to a child, and SIGKILL too if the child ignores SIGTERM. Returns the child's exit
+/// code, and what happened at SIGTERM.
 fn after_sigterm(target: &str) -> anyhow::Result<(i64, String)> {
     let (child, mut stderr) = start(target, "")?;
     child.terminate()?;
     let said = match target {
         "ignore_sigterm" => {
-            // The system dropped the signal when it was sent: there is nothing to wait for.
+            // The system discards an ignored signal when it is sent: there is nothing to wait for.
             ensure!(child.is_alive()?, "SIGTERM ended a child that ignores it");
             child.kill()?;
             "nothing happens".to_owned()
@@ -61,17 +62,17 @@ fn after_sigterm(target: &str) -> anyhow::Result<(i64, String)> {
     Ok((exit_code(&child)?, said))
 }
 
-/// Stops a child and lets it continue; returns what its parent learns of it.
+/// Stops a child, then lets it continue. Returns what its parent learns of each.
 fn stopped_and_continued() -> anyhow::Result<(String, String)> {
     let (child, _stderr) = start("ignore_sigterm", "")?;
     let wait = |signal, option| {
         kill(id(&child)?, signal).with_context(|| format!("cannot send {signal}"))?;
-        // Without an option, a wait returns only when a child has ended.
+        // Without an option, a wait returns only when the child has ended.
         let status = waitpid(id(&child)?, Some(option)).context("cannot wait for the child")?;
         let status = match status {
             WaitStatus::Stopped(_, signal) => format!("stopped by {signal}"),
             WaitStatus::Continued(_) => "continued".to_owned(),
-            status => bail!("the child was to stop or continue, but: {status:?}"),
+            status => bail!("the child should have stopped or continued, but: {status:?}"),
         };
         anyhow::Ok(format!("{status}, is_alive {}", child.is_alive()?))
     };
@@ -81,24 +82,25 @@ fn stopped_and_continued() -> anyhow::Result<(String, String)> {
     Ok((stopped, continued))
 }
 
-/// How often a child handles a signal that it was sent several times while it blocked it.
+/// Sends SIGUSR1 to a child several times while the child blocks it. Returns how often the child
+/// handles it.
 fn sent_while_blocked(times: u32) -> anyhow::Result<i64> {
     let (child, _stderr) = start("count_sigusr1", "")?;
     for _ in 0..times {
         kill(id(&child)?, Signal::SIGUSR1).context("cannot send SIGUSR1")?;
     }
-    // Now it unblocks SIGUSR1, and counts.
+    // This child catches SIGTERM. It then unblocks SIGUSR1, and returns the count as its exit code.
     child.terminate()?;
     child.join()?;
     exit_code(&child)
 }
 
-/// How a child's read of its stdin ends when the child is sent signals.
+/// Sends signals to a child that reads its stdin. Returns how the read ends, if it does.
 fn interrupted_read(how: &str) -> anyhow::Result<String> {
     const SIGNALS: u32 = 20;
     let (child, mut stderr) = start("read_stdin", how)?;
     let mut sent = 0;
-    // More than one signal: the first could be handled before the child reads.
+    // One signal is not enough: it could be handled before the child reads. So we send more.
     while child.join_timeout(Duration::from_millis(5))?.is_none() {
         if how == "restart" && sent == SIGNALS {
             child.kill()?;
@@ -110,8 +112,9 @@ fn interrupted_read(how: &str) -> anyhow::Result<String> {
     next_line(&mut stderr)
 }
 
-/// Starts a child, and returns when it has set its handlers.
-fn start(target: &str, arg: &str) -> anyhow::Result<(Process, impl BufRead + use<>)> {
+/// Starts a child, and returns when the child has set its handlers. Also returns the reading end of
+/// the pipe that is the child's stderr.
+fn start(target: &str, arg: &str) -> anyhow::Result<(Process, BufReader<PipeReader>)> {
     let (stderr, writer) = io::pipe().context("cannot make a pipe")?;
     let mut stderr = BufReader::new(stderr);
     let mut child = Process::new(target, [arg]).stderr(writer);
@@ -140,17 +143,19 @@ fn exit_code(child: &Process) -> anyhow::Result<i64> {
         .context("a child that was joined has ended")
 }
 
-// The children.
+// The functions that the children run, and what they need.
 
 /// How many signals were handled in this process.
 static HANDLED: AtomicU8 = AtomicU8::new(0);
 
-/// A handler interrupts the program anywhere, even while it allocates memory or holds a lock: it
-/// does little more than to note that the signal has come.
+/// The handler of every signal that a child here catches: it counts. A handler interrupts the
+/// program at any point, even while the program allocates memory or holds a lock. So a handler may
+/// do neither. (`extern "C"`: the system can call it like a function written in C.)
 extern "C" fn note(_: c_int) {
     HANDLED.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Sets what this process does when it gets `signal`.
 fn handle(signal: Signal, action: SigHandler, flags: SaFlags) -> anyhow::Result<()> {
     let action = SigAction::new(action, flags, SigSet::empty());
     // SAFETY: `note`, the only handler that we set, does nothing but an atomic addition.
@@ -162,23 +167,28 @@ fn say_ready() -> anyhow::Result<()> {
     Ok(io::stderr().write_all(b"ready\n")?)
 }
 
-/// Waits until a signal's handler has run, with `blocked` blocked, or until the parent has gone.
+/// Waits until a signal has been handled. During the wait, the signals in `blocked` are blocked and
+/// no others; after it, the same signals are blocked as before.
+///
+/// # Errors
+/// When stdin ends: the parent has ended, or has dropped the [`Process`] of this child.
 fn wait_for_a_signal(blocked: SigSet) -> anyhow::Result<()> {
     let stdin = io::stdin();
     let mut readable = FdSet::new();
     readable.insert(stdin.as_fd());
-    // It changes what is blocked and waits, in one step. In two, the signal could be handled between
-    // them, and the wait would have no end.
+    // `pselect` sets the blocked signals and waits in one step. In two steps, the signal could be
+    // handled between them, and the wait would not end.
     match pselect(None, &mut readable, None, None, None, &blocked) {
         Err(Errno::EINTR) => Ok(()),
-        Ok(_) => bail!("the parent has gone"),
+        Ok(_) => bail!("the parent has ended"),
         Err(error) => Err(error).context("cannot wait for a signal"),
     }
 }
 
-/// Ends when it is asked to, but not in the middle of its work.
+/// Ends at SIGTERM, but not in the middle of its work.
 pub fn finish_at_sigterm(_: &[String]) -> anyhow::Result<u8> {
-    // Blocked while it works: a signal that is sent meanwhile stays pending until the wait.
+    // SIGTERM is blocked while the child works. If it is sent meanwhile, it stays pending until the
+    // wait, which unblocks it: then the handler runs, and the wait ends.
     SigSet::from(Signal::SIGTERM).thread_block()?;
     handle(Signal::SIGTERM, SigHandler::Handler(note), SaFlags::empty())?;
     say_ready()?;
@@ -187,18 +197,19 @@ pub fn finish_at_sigterm(_: &[String]) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// Ignores SIGTERM, and ends when its stdin ends.
 pub fn ignore_sigterm(_: &[String]) -> anyhow::Result<u8> {
     handle(Signal::SIGTERM, SigHandler::SigIgn, SaFlags::empty())?;
-    // A process that is stopped cannot notice that its parent has died. So we ask the system to kill
-    // it then.
+    // A process that is stopped runs no code, so it cannot find the end of its stdin when its
+    // parent dies. So we ask the system to kill it then. (Linux only.)
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     say_ready()?;
-    crate::target::wait_for_the_parent_to_go()?;
+    target::wait_for_end_of_stdin()?;
     Ok(0)
 }
 
-/// Its exit code is the number of times that SIGUSR1 was handled.
+/// Blocks SIGUSR1 until SIGTERM comes. Returns how often SIGUSR1 was handled after that.
 pub fn count_sigusr1(_: &[String]) -> anyhow::Result<u8> {
     let both = SigSet::from_iter([Signal::SIGUSR1, Signal::SIGTERM]);
     both.thread_block()?;
@@ -206,14 +217,15 @@ pub fn count_sigusr1(_: &[String]) -> anyhow::Result<u8> {
     handle(Signal::SIGTERM, SigHandler::Handler(note), SaFlags::empty())?;
     say_ready()?;
     wait_for_a_signal(SigSet::from(Signal::SIGUSR1))?;
-    // SIGTERM has come, and its handler has counted 1. From here on only SIGUSR1 counts.
+    // SIGTERM has ended the wait, and `note` has counted it. SIGTERM is blocked again now, so from
+    // here on only SIGUSR1 is counted.
     HANDLED.store(0, Ordering::Relaxed);
-    // The handler of SIGUSR1 runs before this call returns.
+    // If SIGUSR1 is pending, its handler runs before this call returns.
     SigSet::from(Signal::SIGUSR1).thread_unblock()?;
     Ok(HANDLED.load(Ordering::Relaxed))
 }
 
-/// Reads its stdin, where nothing comes until the parent has gone.
+/// Reads its stdin. The read has to wait, because the parent writes nothing.
 pub fn read_stdin(args: &[String]) -> anyhow::Result<u8> {
     let restart = args == ["restart"];
     let flags = if restart {
@@ -223,7 +235,8 @@ pub fn read_stdin(args: &[String]) -> anyhow::Result<u8> {
     };
     handle(Signal::SIGUSR1, SigHandler::Handler(note), flags)?;
     say_ready()?;
-    // (Most of Rust's readers, like Python's since 3.5, call again by themselves. This does not.)
+    // This `read` is the system call alone. `read_line` and `read_to_string` in Rust, and all reads
+    // in Python since 3.5, make the call again when it fails by EINTR.
     let result = read(io::stdin(), &mut [0]);
     match result {
         Err(error) => writeln!(io::stderr(), "it fails by {error}")?,

@@ -4,7 +4,7 @@
 //! it with `cargo run -p process-demo`.
 //!
 //! What to notice: the child's line always comes third. `start` returns while the child still
-//! runs. `join` waits until the child has ended, so the parent's last line comes after it.
+//! runs. `join` waits until the child has ended, so the parent's last line comes after the child's.
 
 use std::process;
 
@@ -15,7 +15,7 @@ use crate::{output::say, process::Process};
 pub fn run() -> anyhow::Result<u8> {
     say!("Parent process {}.", process::id())?;
     let mut child = Process::new("run_child", ["test"]);
-    // This line stands before `start`. If it stood after it, the child's line could come first.
+    // This line stands before `start`. After `start`, it could come after the child's line.
     say!("Child process will start.")?;
     child.start()?;
     let status = child.join()?;

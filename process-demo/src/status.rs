@@ -3,9 +3,9 @@
 //! Mirrors Python's `p.exitcode`, `p.terminate()` and `p.kill()`. Run it with
 //! `cargo run -p process-demo -- status`.
 //!
-//! What to notice: a child can end in two ways. A child that exits has an exit code. A child that a
-//! signal ends has the number of that signal. It does not matter who sent it: an abort is a signal
-//! that the child sends to itself. (On Windows there are only exit codes.)
+//! What to notice: a child can end in two ways. If it exits, its parent sees an exit code. If a
+//! signal ends it, its parent sees the number of the signal. It does not matter which process sent
+//! the signal: an abort is a signal that the child sends to itself. (Windows has only exit codes.)
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -14,9 +14,13 @@ use comfy_table::{Table, presets};
 #[cfg(unix)]
 use nix::sys::resource::{Resource, setrlimit};
 
-use crate::{output::say, process::Process, target};
+use crate::{
+    output::say,
+    process::{NO_ARGS, Process},
+    target,
+};
 
-/// What happens to the child, its target, and what its parent does to it.
+/// How the child ends, the name of its function, and what its parent does to it, if anything.
 type Ending = (&'static str, &'static str, Option<Act>);
 type Act = fn(&Process) -> anyhow::Result<()>;
 
@@ -28,7 +32,7 @@ const ENDINGS: &[Ending] = &[
     ("aborts", "abort", None),
     ("is terminated", "wait", Some(Process::terminate)),
     ("is killed", "wait", Some(Process::kill)),
-    // Linux has more signals than names for them: the parent sees only the number.
+    // The number of the first real-time signal. These signals have no names, only numbers.
     #[cfg(target_os = "linux")]
     ("sends itself SIGRTMIN", "send_itself_sigrtmin", None),
 ];
@@ -57,15 +61,15 @@ pub fn run() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Runs a child to its end, and returns it with what it wrote to stderr.
+/// Starts a child and waits for its end. Returns the child, and what it wrote to stderr.
 fn observe(target: &str, act: Option<Act>) -> anyhow::Result<(Process, String)> {
     let (stderr, writer) = io::pipe()?;
     let mut stderr = BufReader::new(stderr);
-    let mut child = Process::new(target, [""; 0]).stderr(writer);
+    let mut child = Process::new(target, NO_ARGS).stderr(writer);
     child.start()?;
     if let Some(act) = act {
-        // Wait until the child's function runs. A signal sent earlier would end the child, too, but
-        // before it has done anything.
+        // First wait until the child's function runs. A signal that is sent earlier would end the
+        // child before it has done anything.
         let mut ready = String::new();
         stderr.read_line(&mut ready)?;
         ensure!(
@@ -74,20 +78,22 @@ fn observe(target: &str, act: Option<Act>) -> anyhow::Result<(Process, String)> 
         );
         act(&child)?;
     }
-    // We read before the join. In the other order, a child that writes more than a pipe holds would
-    // wait for us to read, and we would wait for it to end.
+    // We read before the join. In the other order, a child that writes more than a pipe holds (64
+    // KiB on Linux) would wait in its write until we read, and we would wait in the join until the
+    // child ends: a deadlock. (No child of this lesson writes so much.)
     let mut written = String::new();
     stderr.read_to_string(&mut written)?;
     child.join()?;
     Ok((child, written))
 }
 
+/// The line that a child writes when its function runs.
 const READY: &str = "ready\n";
 
-// The children, one for each ending.
+// The functions that the children run, one for each ending.
 
 pub fn exit(_: &[String]) -> anyhow::Result<u8> {
-    // It ends the process from any depth of calls, and runs no destructor.
+    // This ends the process at once, in whatever function it is called. No value is dropped.
     std::process::exit(3)
 }
 
@@ -100,7 +106,7 @@ pub fn panic(_: &[String]) -> anyhow::Result<u8> {
 }
 
 pub fn abort(_: &[String]) -> anyhow::Result<u8> {
-    // This abort is intended: the system need not write a core file for a debugger.
+    // This abort is intended, so no core file is wanted (a copy of the memory, for a debugger).
     #[cfg(unix)]
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     std::process::abort()
@@ -109,13 +115,13 @@ pub fn abort(_: &[String]) -> anyhow::Result<u8> {
 #[cfg(target_os = "linux")]
 pub fn send_itself_sigrtmin(_: &[String]) -> anyhow::Result<u8> {
     use nix::libc;
-    // SAFETY: this signal has its default action, which ends the process and runs none of our code.
+    // SAFETY: the default action of this signal ends the process, and runs none of our code.
     unsafe { libc::raise(libc::SIGRTMIN()) };
     bail!("SIGRTMIN did not end this process")
 }
 
 pub fn wait(_: &[String]) -> anyhow::Result<u8> {
     io::stderr().write_all(READY.as_bytes())?;
-    target::wait_for_the_parent_to_go()?;
+    target::wait_for_end_of_stdin()?;
     Ok(0)
 }

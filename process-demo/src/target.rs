@@ -1,8 +1,8 @@
-//! What can run in a child, and how it gets there.
+//! How a child learns which function it has to run.
 //!
-//! A new process shares no memory with us, so a function cannot be handed to it. But its name can:
-//! the child is this same program, started again with the name of a function and its
-//! arguments on its command line.
+//! A new process shares no memory with its parent, so the parent cannot pass it a function. It can
+//! pass a name: the child is this same program, started again with the name of a function and the
+//! function's arguments on its command line.
 
 use std::{env, ffi::OsStr, io, process::Command};
 
@@ -10,23 +10,24 @@ use anyhow::Context;
 
 use crate::TARGETS;
 
-/// What a child process runs: it gets the arguments, and what it returns becomes the exit code.
+/// A function that a child runs. It gets the arguments; what it returns becomes the exit code.
 pub type Target = fn(&[String]) -> anyhow::Result<u8>;
 
-/// As the first argument, it tells this program that it is a child.
+/// The first argument of every child. The name of its function follows.
 const CHILD: &str = "--child";
 
-/// The command line that runs a target in a child.
+/// The command that starts a child, which then runs the function named `target`.
 ///
 /// # Errors
-/// When there is no such target.
+/// When there is no such function.
 pub fn command(target: &str, args: &[String]) -> anyhow::Result<Command> {
     find(target)?;
     let program = env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(program);
     command.args([CHILD, target]).args(args);
-    // A child that panics writes its message only. std holds a lock while it prints a backtrace, and
-    // if memory runs out meanwhile, its report of that waits for the same lock (Rust 1.95): for ever.
+    // A child that panics writes its message, but no backtrace. The standard library holds a lock
+    // while it prints a backtrace. If memory runs out meanwhile, the library reports that too, and
+    // the report waits for the same lock: the child never ends (seen with Rust 1.95).
     command.env("RUST_BACKTRACE", "0");
     Ok(command)
 }
@@ -42,7 +43,8 @@ pub fn find(target: &str) -> anyhow::Result<Target> {
         .with_context(|| format!("no function named {target:?} can run in a child"))
 }
 
-/// In a child: runs its target, and returns the target's result. Anywhere else: `None`.
+/// In a child: runs its function, and returns the function's result. In any other process: returns
+/// `None`.
 pub fn run_target() -> Option<anyhow::Result<u8>> {
     let mut args = env::args_os().skip(1);
     if args.next().as_deref() != Some(OsStr::new(CHILD)) {
@@ -56,12 +58,15 @@ fn run(args: &[String]) -> anyhow::Result<u8> {
     let (name, args) = args
         .split_first()
         .with_context(|| format!("{CHILD} needs the name of a function"))?;
-    find(name)?(args)
+    let target = find(name)?;
+    target(args)
 }
 
-/// In a child: waits until the parent has dropped its [`Process`](crate::process::Process), or has
-/// ended. Both close the writing end of the pipe that is this child's stdin.
-pub fn wait_for_the_parent_to_go() -> anyhow::Result<()> {
+/// In a child: waits until its stdin ends. That is when the parent drops the child's
+/// [`Process`](crate::process::Process), and when the parent ends: both close the writing end of
+/// the pipe that is the child's stdin.
+pub fn wait_for_end_of_stdin() -> anyhow::Result<()> {
+    // A sink discards what is written into it.
     io::copy(&mut io::stdin(), &mut io::sink()).context("cannot read stdin")?;
     Ok(())
 }
