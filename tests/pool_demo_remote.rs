@@ -57,6 +57,11 @@ fn workers_that_are_started_by_any_command_share_one_job() {
             .sum();
         assert_eq!(done, 300, "{out}");
     }
+    // What a single worker does in a second is what all do.
+    let (out, _) = remote(&[]);
+    let rates = captures(&out, r".* (\d+\.\d) tasks per second\.?");
+    assert_eq!(rates.len(), 2, "{out}");
+    assert_eq!(rates[0], rates[1], "{out}");
 }
 
 #[cfg(unix)]

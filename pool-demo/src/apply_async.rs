@@ -4,8 +4,9 @@
 //! `p.join()`. Run it with `cargo run -p pool-demo`.
 //!
 //! What to notice: tasks 0 to 3 start at once, one in each worker. Task 4 starts when the first of
-//! them has ended, in that one's worker: the ids tell, and the timeline shows it. And all of it
-//! takes as long as the busiest worker, not as long as all tasks together.
+//! them has ended, and in the same worker: both tasks print the same process id, and share a row of
+//! the timeline. The run takes as long as the busiest worker. That is less than the sum of all
+//! tasks.
 
 use std::{fmt, process, thread, time::Duration};
 
@@ -27,7 +28,7 @@ pub struct Options {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
     workers: u16,
 
-    /// How many tasks it is given.
+    /// How many tasks the pool gets.
     #[arg(long, default_value_t = 5, allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     tasks: u32,
@@ -36,11 +37,11 @@ pub struct Options {
     #[arg(long, default_value = "3", allow_negative_numbers = true, value_parser = seconds)]
     max_seconds: Duration,
 
-    /// Makes the tasks as long as they were in another run with the same seed.
+    /// Runs with the same seed have tasks of the same length.
     #[arg(long, allow_negative_numbers = true)]
     seed: Option<u64>,
 
-    /// What a worker is.
+    /// The kind of workers.
     #[arg(long, value_enum, default_value_t = Backend::Process)]
     backend: Backend,
 }
@@ -54,12 +55,12 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     let mut results = Vec::new();
     for number in 0..options.tasks {
         let duration = options.max_seconds.mul_f64(random.f64());
-        // Asynchronous: it returns before the task has run, often before it has begun.
+        // Does not wait for the task: it may return before the task has begun.
         results.push(pool.apply_async(LongTimeTask { number, duration })?);
     }
 
     say!("Waiting for all subprocesses done...")?;
-    // No task will follow: a worker that finds none left may go.
+    // No task will follow, so a worker ends when the queue is empty.
     pool.close();
     pool.join()?;
     say!("All subprocesses done.")?;
@@ -69,17 +70,23 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     Ok(if failed == 0 { 0 } else { 1 })
 }
 
-/// Gets every output there is, reports the error of every other task, and counts those.
+/// Waits for all results. Returns the outputs and the number of tasks that failed, and prints the
+/// error of each of these.
 pub fn get_all<T: Task>(results: Vec<AsyncResult<T>>) -> (Vec<T::Output>, usize) {
-    let all = results.len();
-    let report = |error| report_error(format_args!("{error:#}"));
-    let get = |result: AsyncResult<T>| result.get().map_err(report).ok();
-    let outputs: Vec<_> = results.into_iter().filter_map(get).collect();
-    let failed = all - outputs.len();
+    let (mut outputs, mut failed) = (Vec::new(), 0);
+    for result in results {
+        match result.get() {
+            Ok(output) => outputs.push(output),
+            Err(error) => {
+                report_error(format_args!("{error:#}"));
+                failed += 1;
+            }
+        }
+    }
     (outputs, failed)
 }
 
-/// A stand-in for real work: it takes its time, and does nothing with it.
+/// A task that sleeps, in the place of real work.
 #[derive(Serialize, Deserialize)]
 pub struct LongTimeTask {
     pub number: u32,
@@ -106,9 +113,10 @@ impl Task for LongTimeTask {
     }
 }
 
+/// Reads an option's number of seconds.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
-        Ok(seconds @ 0.0..=3600.0) => Ok(Duration::from_secs_f64(seconds)),
+        Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => {
             Err("a number of seconds from 0 to 3600 is allowed, with a fraction if need be".into())
         }

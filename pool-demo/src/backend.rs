@@ -1,4 +1,5 @@
-//! What a worker is: a process or a thread. A lesson that works with both asks here for its pool.
+//! The two kinds of workers: processes and threads. A lesson that works with both gets its pool
+//! here.
 
 use clap::ValueEnum;
 
@@ -11,10 +12,10 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Starts a pool for tasks of a type.
+    /// Starts a pool that runs tasks of type `T`.
     ///
     /// # Errors
-    /// When the system refuses a worker.
+    /// When a worker cannot be started.
     pub fn pool<T: Task>(self, workers: usize) -> anyhow::Result<Box<dyn Pool<T>>> {
         Ok(match self {
             Self::Process => Box::new(ProcessPool::new(workers)?),

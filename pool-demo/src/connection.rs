@@ -1,11 +1,12 @@
 //! Messages between the master and one worker, over the worker's stdin and stdout.
 //!
-//! Tasks go to the worker's stdin, replies come from its stdout. Everything that can start a
-//! program elsewhere (ssh, `srun`, `docker exec -i`) connects these two streams, so a worker can run
-//! on any machine: see `remote.rs`.
+//! The master writes tasks to the worker's stdin, and reads replies from its stdout. A command that
+//! starts a program on another machine (`ssh`, `srun`, `docker exec -i`) connects these two streams
+//! too. So a worker can run on any machine: see `remote.rs`.
 //!
-//! A message is its length, in eight bytes with the lowest first, then its bytes, and a line end at
-//! last: Slurm's `srun` passes on whole lines only, and would keep back what has none.
+//! A message has three parts: the length of its content, in eight bytes with the lowest first; its
+//! content; and a line end. Slurm's `srun` needs the line end: it passes on whole lines only, and
+//! would keep a message back until a line end comes.
 
 use std::{
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
@@ -16,30 +17,34 @@ use std::{
 use anyhow::{Context, ensure};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// How many bytes of each message say how long the rest is.
+/// How many bytes the length takes at the start of a message.
 const LENGTH: usize = size_of::<u64>();
 
-/// What ends each message.
+/// The last byte of each message.
 const LINE_END: u8 = b'\n';
 
-/// No message is longer. A greater length comes from something that is not our protocol.
+/// The longest content that a message may have. A larger number comes from a program that sends
+/// something other than our messages.
 const MAX_LENGTH: u64 = 1 << 30;
 
-/// A worker's greeting is one line of text, and not longer than this many bytes.
+/// The longest greeting that a worker may send, in bytes. A greeting is one line of text.
 const MAX_LINE: u64 = 1000;
 
 /// One end of a connection.
 pub struct Connection<R, W> {
     reader: BufReader<R>,
     writer: W,
-    /// Room for a message, kept for the next one.
+    /// The memory for a message. It is kept, so that the next message needs no new memory.
     buffer: Vec<u8>,
 }
 
 /// The master's end.
 pub type ToWorker = Connection<ChildStdout, ChildStdin>;
 
-/// Starts a program and connects its stdin and stdout to us.
+/// Starts a program, with a pipe to its stdin and a pipe from its stdout.
+///
+/// Our ends of these pipes are close-on-exec: no other worker inherits them. So a worker's stdin
+/// ends when we close our end, or die, and its stdout ends when the worker does.
 ///
 /// # Errors
 /// When the system cannot start it.
@@ -62,7 +67,8 @@ impl<R: Read, W: Write> Connection<R, W> {
         }
     }
 
-    /// The two directions apart, for a thread each.
+    /// Splits the connection into one that only receives and one that only sends, so that two
+    /// threads can use them.
     pub fn split(self) -> (Connection<R, io::Sink>, Connection<io::Empty, W>) {
         let reader = Connection {
             reader: self.reader,
@@ -72,8 +78,8 @@ impl<R: Read, W: Write> Connection<R, W> {
         (reader, Connection::new(io::empty(), self.writer))
     }
 
-    /// A worker's first message. It is a line of text, so that a master that reads something else
-    /// (a login banner, an error message) can show it.
+    /// Sends a worker's first message. It is a line of text. If something else comes first (a login
+    /// banner, an error message), that is mostly a line too, and the master can print it.
     pub fn send_greeting(&mut self, tasks: &str, host: &str, id: u32) -> io::Result<()> {
         let line = format!("{}{host} {id}\n", greeting(tasks));
         self.writer.write_all(line.as_bytes())
@@ -82,7 +88,7 @@ impl<R: Read, W: Write> Connection<R, W> {
     /// Waits for a worker's greeting, and returns its host and process id.
     ///
     /// # Errors
-    /// When something else comes, or nothing.
+    /// When the first line is something else, or when nothing comes before the end.
     pub fn receive_greeting(&mut self, tasks: &str) -> anyhow::Result<(String, u32)> {
         let mut line = Vec::new();
         let mut start = (&mut self.reader).take(MAX_LINE);
@@ -107,12 +113,12 @@ impl<R: Read, W: Write> Connection<R, W> {
     /// Sends a message.
     ///
     /// # Errors
-    /// `BrokenPipe` when the other side is gone; `InvalidData` when the message cannot be encoded,
-    /// and then nothing was sent.
+    /// `BrokenPipe` when the other side has closed its end, or has died. `InvalidData` when the
+    /// message cannot be encoded or is too long; then nothing was sent.
     pub fn send<M: Serialize>(&mut self, message: &M) -> io::Result<()> {
         let mut bytes = mem::take(&mut self.buffer);
-        // Room for the length, which is known only afterwards; so the message leaves in a single
-        // write.
+        // The length is known only after the encoding. So its bytes are zeros first, and are filled
+        // in below. The whole message is then written by one call.
         bytes.clear();
         bytes.extend([0; LENGTH]);
         self.buffer = postcard::to_extend(message, bytes).map_err(invalid)?;
@@ -123,16 +129,17 @@ impl<R: Read, W: Write> Connection<R, W> {
         self.writer.write_all(&self.buffer)
     }
 
-    /// Waits for a message; `None` when the other side has closed the connection.
+    /// Waits for a message. Returns `None` when the other side has closed the connection.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the other side ended in the middle of a message; `InvalidData` when
-    /// what arrives is no message.
+    /// `UnexpectedEof` when the connection ends in the middle of a message. `InvalidData` when what
+    /// arrives is no message.
     pub fn receive<M: DeserializeOwned>(&mut self) -> io::Result<Option<M>> {
         let ended = loop {
             match self.reader.fill_buf() {
-                // A signal that is handled interrupts a read. That is not the end.
+                // A signal with a handler can interrupt a read. That is not the end: read again.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // `break` with a value: this is the value of the loop.
                 result => break result?.is_empty(),
             }
         };
@@ -156,8 +163,8 @@ impl<R: Read, W: Write> Connection<R, W> {
     }
 }
 
-/// What a worker's greeting begins with: the program, its version, how lengths are written, and the
-/// tasks that it can run. Master and worker must agree on all of it.
+/// The beginning of a worker's greeting: the program, its version, the order of a length's bytes,
+/// and the type of task. It must be the same in master and worker.
 fn greeting(tasks: &str) -> String {
     format!(
         "pool-demo {} worker little-endian {tasks} ",
@@ -165,13 +172,14 @@ fn greeting(tasks: &str) -> String {
     )
 }
 
-/// A message's length, unless it is longer than any message.
+/// The length of a message's content, or `None` if it is longer than [`MAX_LENGTH`].
 fn allowed(length: u64) -> Option<usize> {
     usize::try_from(length)
         .ok()
         .filter(|_| length <= MAX_LENGTH)
 }
 
+/// An error for what is no message, or cannot become one.
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
 }

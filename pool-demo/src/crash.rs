@@ -1,16 +1,19 @@
 //! A worker is killed in the middle of a task, and nothing is lost.
 //!
-//! In Python, `Pool` starts another worker but forgets the task, and who waits for its result waits
-//! for ever. Here the pool notices, and runs the task once more. Run it with `cargo run -p
-//! pool-demo -- crash`, and with `--poison`. (Or run the default lesson, and `kill -9` a worker
-//! yourself.)
+//! Python's `Pool` starts another worker but forgets the task: a caller that waits for its result
+//! waits for ever. Here the pool notices the death, and runs the task once more. Run it with
+//! `cargo run -p pool-demo -- crash`, and with `--poison`. (Or run the default lesson, and
+//! `kill -9` a worker yourself.)
 //!
-//! What to notice: the other workers never stop. The task that was interrupted begins again from
-//! its beginning, in another worker: what it had done before, it does twice. Each task here makes a
-//! payment when it begins, as a message to another place. Who adds up the messages counts one
-//! payment twice; who notes the number of each payment does not: noting it again changes nothing
-//! (it is *idempotent*). A task that kills
-//! every worker, a poison task, is given up after the second: or else it would never end.
+//! What to notice: the other workers go on. The task whose worker died starts again from its
+//! beginning, in another worker. What it did before the death, it does twice. Here, each task first
+//! sends a payment to a bank, as a message with the task's number. A bank that counts the messages
+//! counts one payment twice. A bank that keeps a set of the numbers does not: to add a number again
+//! changes nothing (it is *idempotent*).
+//!
+//! A *poison task* kills every worker that runs it. The pool gives it up when two workers have died
+//! while they ran it alone; otherwise it would be run again for ever. So with `--poison` it runs
+//! twice. With `--poison --chunk 4` it runs three times: once in its chunk, and then twice alone.
 
 use std::{
     collections::HashSet,
@@ -40,7 +43,7 @@ pub struct Options {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
     workers: u16,
 
-    /// How many tasks it is given.
+    /// How many tasks the pool gets.
     #[arg(long, default_value_t = 8, allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     tasks: u32,
@@ -49,7 +52,7 @@ pub struct Options {
     #[arg(long, default_value = "1", allow_negative_numbers = true, value_parser = seconds)]
     max_seconds: Duration,
 
-    /// Chooses the task in which a worker dies, and makes the tasks as long as they were before.
+    /// Runs with the same seed have tasks of the same length, and the same task kills its worker.
     #[arg(long, allow_negative_numbers = true)]
     seed: Option<u64>,
 
@@ -58,7 +61,7 @@ pub struct Options {
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     chunk: Option<u32>,
 
-    /// Has the task kill its worker every time that it runs.
+    /// The task kills its worker every time that it runs, and not only once.
     #[arg(long)]
     poison: bool,
 }
@@ -74,24 +77,24 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-/// What the bank is told when nobody will pay any more.
+/// The number that tells the bank that no payment will follow.
 const NO_MORE: u32 = u32::MAX;
 
-/// Whoever pays does not wait longer for a reply.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long `pay` waits for the bank's reply.
+const REPLY_LIMIT: Duration = Duration::from_secs(30);
 
+/// Sends a number to the bank, and waits until the bank has received it.
 fn pay(bank: SocketAddr, number: u32) -> anyhow::Result<()> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(REPLY_LIMIT))?;
     socket.send_to(&number.to_le_bytes(), bank)?;
-    // The bank's reply: then it has the payment.
     socket
         .recv(&mut [0; 4])
         .context("the bank does not reply")?;
     Ok(())
 }
 
-/// Counts payments in two ways: each message, and each number.
+/// The bank. Returns how many payments it received, and how many different numbers they had.
 fn receive_payments(bank: &UdpSocket) -> io::Result<(u32, usize)> {
     let (mut received, mut noted) = (0, HashSet::new());
     let mut number = [0; 4];
@@ -129,8 +132,8 @@ fn crash(options: &Options, bank: SocketAddr) -> anyhow::Result<u8> {
         });
     }
     if let Some(chunk) = options.chunk {
-        // When a worker dies, the pool cannot know how far it came in its chunk: all of it runs
-        // again, task by task.
+        // When a worker dies, the pool does not know which tasks of its chunk were done. So it runs
+        // all of them again, each alone.
         return draw(&pool.map(tasks, Some(chunk as usize))?, options, 0);
     }
     let results: Result<Vec<_>, _> = tasks.into_iter().map(|t| pool.apply_async(t)).collect();
@@ -142,19 +145,20 @@ fn crash(options: &Options, bank: SocketAddr) -> anyhow::Result<u8> {
     draw(&bars, options, failed)
 }
 
+/// Prints how many tasks are done, and when each of them ran. Returns the exit code.
 fn draw(bars: &[Bar], options: &Options, failed: usize) -> anyhow::Result<u8> {
     say!("{} of {} tasks are done.", bars.len(), options.tasks)?;
     timeline::draw(bars)?;
     Ok(if failed == 0 { 0 } else { 1 })
 }
 
-/// A task that may not survive.
+/// A task that may kill its worker.
 #[derive(Serialize, Deserialize)]
 pub struct RiskyTask {
     task: LongTimeTask,
-    /// Where it pays.
+    /// The bank's address.
     bank: SocketAddr,
-    /// How many attempts end with the death of the worker.
+    /// Attempts up to this number kill the worker. 0: none does.
     fatal_attempts: u8,
 }
 
@@ -180,10 +184,11 @@ impl Task for RiskyTask {
     }
 }
 
-/// Ends this process as `kill -9` does: nothing more of it runs, and nobody is told.
+/// Ends this process as `kill -9` does: no more code of it runs, and it sends no message to the
+/// master. (`-> !` says that the function never returns.)
 fn die() -> ! {
     #[cfg(unix)]
     let _ = nix::sys::signal::raise(nix::sys::signal::SIGKILL);
-    // Where there are no signals, this comes next to it.
+    // Windows has no signals. `abort` is the nearest that it has.
     process::abort()
 }

@@ -1,12 +1,12 @@
-//! What can go wrong with a task, and with a pool, and what one then hears of it.
+//! What can go wrong with a task or with a pool, and which errors the calls then return.
 //!
 //! Mirrors Python's `result.get()` and `result.get(timeout=0.05)`, which raise in the master what
 //! was raised in the worker. Run it with `cargo run -p pool-demo -- errors`, and again with
 //! `--backend thread`.
 //!
-//! What to notice: a task that fails, fails alone; even one that panics. Its worker is the same
-//! before and after, and so is the pool. (The panic's own message on stderr says where it
-//! happened.)
+//! What to notice: a task that fails, or even panics, does not harm the other tasks. Its worker
+//! goes on: the same worker runs the tasks before and after it. (On stderr, Rust also prints where
+//! the panic happened.)
 
 use std::{fmt, thread, time::Duration};
 
@@ -22,12 +22,12 @@ use crate::{
 
 #[derive(Args)]
 pub struct Options {
-    /// What a worker is.
+    /// The kind of workers.
     #[arg(long, value_enum, default_value_t = Backend::Process)]
     backend: Backend,
 }
 
-/// A task, and what becomes of it.
+/// A task, named after what goes wrong with it.
 #[derive(Serialize, Deserialize)]
 pub enum Trouble {
     None,
@@ -49,7 +49,7 @@ impl fmt::Display for Trouble {
 
 impl Task for Trouble {
     const NAME: &'static str = "trouble";
-    /// The worker's name, to see whether it is still the same.
+    /// The worker's id, which shows whether it is still the same worker.
     type Output = String;
 
     fn run(&self, attempt: Attempt) -> anyhow::Result<String> {
@@ -71,7 +71,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// One worker has all the trouble, and lives.
+/// The pool has only one worker, which runs all these tasks.
 fn failing_tasks(backend: Backend) -> anyhow::Result<()> {
     let pool = backend.pool(1)?;
     for trouble in [
@@ -85,7 +85,7 @@ fn failing_tasks(backend: Backend) -> anyhow::Result<()> {
             Err(error) => say!("get failed: {error:#}")?,
         }
     }
-    // `map` has one result for all tasks, so one that fails is enough. All have run by then.
+    // `map` has one result for all tasks. So it is an error if one task fails, though all have run.
     let tasks = vec![Trouble::None, Trouble::Panics, Trouble::None];
     if let Err(error) = pool.map(tasks, None) {
         say!("map failed: {error:#}")?;
@@ -93,7 +93,7 @@ fn failing_tasks(backend: Backend) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Who does not want to wait for ever says how long.
+/// `get_timeout` waits only for a limited time.
 fn late_results(backend: Backend) -> anyhow::Result<()> {
     let pool = backend.pool(1)?;
     let result = pool.apply_async(Trouble::TakesLong(Duration::from_millis(500)))?;
@@ -105,6 +105,7 @@ fn late_results(backend: Backend) -> anyhow::Result<()> {
     say!("get returned after all")
 }
 
+/// `join` before `close`, and `apply_async` after it.
 fn wrong_calls(backend: Backend) -> anyhow::Result<()> {
     let mut pool = backend.pool(1)?;
     if let Err(error) = pool.join() {
@@ -117,11 +118,11 @@ fn wrong_calls(backend: Backend) -> anyhow::Result<()> {
     pool.join()
 }
 
-/// The tasks of a pool that is terminated come to nothing.
+/// A pool that is terminated does not run the tasks that still wait.
 fn an_early_end(backend: Backend) -> anyhow::Result<()> {
     let duration = match backend {
         Backend::Process => Duration::from_secs(3600),
-        // This one has to end by itself: a thread cannot be killed.
+        // A thread cannot be killed, so `join` waits until this task has ended.
         Backend::Thread => Duration::from_millis(200),
     };
     let mut pool = backend.pool(1)?;

@@ -1,13 +1,13 @@
-//! Uneven tasks: results as they come, and where large chunks lose.
+//! Long and short tasks: results as they come, and when large chunks are slower.
 //!
 //! Mirrors Python's `pool.map(f, tasks, chunksize)` and `pool.imap_unordered(f, tasks, chunksize)`.
 //! Run it with `cargo run -p pool-demo -- imap-unordered`.
 //!
-//! What to notice: `map` has no result before it has all. `imap_unordered` returns each chunk's
-//! results as soon as the chunk is done, in whatever order that is. The long tasks come first, and
-//! so one chunk has all of them: its worker runs them one after the other, while the other workers
-//! have nothing left to do. One by one, each long task has a worker of its own. For tasks that are
-//! all alike and short, large chunks win: map.rs.
+//! What to notice: `map` returns when it has all results. `imap_unordered` gives the results of
+//! each chunk as soon as the chunk is done, so they are not in the order of the tasks. The long
+//! tasks are the first three, so all of them are in one chunk. One worker runs them one after the
+//! other, while the other workers have nothing left to do. In chunks of one, each long task has a
+//! worker of its own. For many short tasks of the same length, large chunks are faster: see map.rs.
 
 use std::{
     fmt, thread,
@@ -49,7 +49,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     say!("{TASKS} tasks, {workers} workers.")?;
     say!("The first {LONG_TASKS} tasks take {long} ms each, the others {short} ms.")?;
     let tasks = || (0..TASKS).map(UnevenTask).collect();
-    // The workers' start is not what this lesson measures.
+    // A first run, which is not measured: what a worker does for the first time takes longer.
     pool.map(tasks(), Some(1))?;
 
     let chunk = options.chunk.into();
@@ -61,7 +61,8 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     for chunk in [chunk, 1] {
         let start = Instant::now();
         let mut results = pool.imap_unordered(tasks(), chunk)?;
-        let mut bars = vec![results.next().context("there are tasks")??];
+        let first_result = results.next().context("there are tasks")?;
+        let mut bars = vec![first_result?];
         let first = seconds_since(start);
         for result in results {
             bars.push(result?);
@@ -81,7 +82,7 @@ fn seconds_since(start: Instant) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// A task by its number: the first few are long.
+/// A task with its number. The first [`LONG_TASKS`] tasks are long, the others short.
 #[derive(Serialize, Deserialize)]
 pub struct UnevenTask(u32);
 

@@ -1,33 +1,40 @@
 //! # pool-demo: many tasks, few workers
 //!
-//! A pool starts its workers once and hands them one task after the other. The notes' program gives
+//! A pool starts its workers once and gives them one task after the other. The notes' program gives
 //! five tasks to a pool of four processes, as Python's `multiprocessing.Pool` does.
 //!
 //! ```text
 //! cargo run -p pool-demo                         the notes' own program: apply_async.rs
-//! cargo run -p pool-demo -- --backend thread     the same with threads for workers
+//! cargo run -p pool-demo -- --backend thread     the same with threads as workers
 //! cargo run -p pool-demo -- errors               what can go wrong with a task: errors.rs
-//! cargo run -p pool-demo -- map                  many small tasks, alone and in chunks: map.rs
-//! cargo run -p pool-demo -- imap-unordered       uneven tasks: imap_unordered.rs
+//! cargo run -p pool-demo -- map                  many small tasks, one by one and in chunks: map.rs
+//! cargo run -p pool-demo -- imap-unordered       long and short tasks: imap_unordered.rs
 //! cargo run -p pool-demo -- crash                a worker dies in the middle of a task: crash.rs
 //! cargo run -p pool-demo -- remote               workers on other machines: remote.rs
 //! ```
 //!
-//! In reading order: [`apply_async`] is the first lesson, [`task`] is what a pool is given, [`pool`]
-//! what every pool can do. [`thread_pool`] and [`process_pool`] are the two kinds. One task's
-//! journey through a pool of processes:
+//! Read [`apply_async`] first: it is the notes' program. [`task`] says what a task is, and [`pool`]
+//! what every pool can do. [`process_pool`] and [`thread_pool`] are the two kinds of pool. This is
+//! the way of one task through a pool of processes, file by file:
 //!
 //! ```text
-//!  master process                                                      worker process
-//!  apply_async.rs   pool.rs         process_pool.rs  worker_process.rs    worker.rs    task.rs
-//!  the lesson  ──>  apply_async ──> queue ──> one ─> send ═══ stdin ════> receive ──>  run
-//!  has a task       makes a job     thread for each                                     │
-//!                                   worker takes it                                     │
-//!  get      <─────  oneshot    <──  job ends  <────  receive <══ stdout ═ send   <──────┘
+//!  in the master:
+//!   1  apply_async.rs      the lesson makes a task and calls `apply_async`
+//!   2  pool.rs             `apply_async` puts a job into the queue: "run this task"
+//!   3  process_pool.rs     the thread of the first free worker takes the job
+//!   4  worker_process.rs   the thread sends the task to the worker's stdin
+//!  in the worker process:
+//!   5  worker.rs           the worker receives the task from its stdin
+//!   6  task.rs             `task::run` calls the task, and turns a panic into an error
+//!   7  apply_async.rs      `LongTimeTask::run` does the work
+//!   8  worker.rs           the worker sends the outcome to its stdout
+//!  in the master again:
+//!   9  worker_process.rs   the same thread as in 4 receives the outcome
+//!  10  pool.rs             the job passes the outcome on, and `get` returns it to the lesson
 //! ```
 //!
-//! The double lines are [`connection`]. If the worker dies, the connection ends, and
-//! [`worker_process`] starts another and sends the task once more.
+//! Steps 4, 5, 8 and 9 use a [`connection`]. If the worker dies, the connection ends. Then
+//! [`worker_process`] starts another worker and sends the task once more.
 
 use std::process::ExitCode;
 
@@ -65,11 +72,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Lesson {
-    /// What can go wrong with a task, and what its handle then says.
+    /// What can go wrong with a task, and what `get` then returns.
     Errors(errors::Options),
     /// Many small tasks: what a message costs, and what chunks save.
     Map(map::Options),
-    /// Uneven tasks: results as they come, and where large chunks lose.
+    /// Long and short tasks: results as they come, and when large chunks are slower.
     ImapUnordered(imap_unordered::Options),
     /// A worker is killed in the middle of a task, and nothing is lost.
     Crash(crash::Options),
@@ -77,7 +84,7 @@ enum Lesson {
     Remote(remote::Options),
 }
 
-/// Every task that a worker process may get, by its name.
+/// Every type of task that a worker process can run, with its name.
 const ROLES: &[worker::Role] = &[
     worker::role::<apply_async::LongTimeTask>(),
     worker::role::<errors::Trouble>(),
@@ -88,12 +95,12 @@ const ROLES: &[worker::Role] = &[
 ];
 
 fn main() -> ExitCode {
-    // Where we inherit SIGCHLD as ignored, the system reaps our children, and we learn nothing of
-    // how they ended.
+    // If we inherited SIGCHLD as ignored, the system would reap our children itself, and we could
+    // not learn how they ended.
     // SAFETY: the default action runs no code of ours.
     #[cfg(unix)]
     let _ = unsafe { signal(SIGCHLD, SigHandler::SigDfl) };
-    // In a worker process, this is the whole program.
+    // In a worker process, this is all that the program does.
     if let Some(result) = worker::serve_if_worker(ROLES) {
         return ExitCode::from(output::exit_code(result));
     }

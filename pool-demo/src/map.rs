@@ -3,10 +3,13 @@
 //! Mirrors Python's `pool.map(f, range(n), chunksize=1)` and `pool.map(f, range(n))`. Run it with
 //! `cargo run --release -p pool-demo -- map`.
 //!
-//! What to notice: a task that goes to a process alone costs two messages, and the system must
-//! switch to the worker and back; next to that, the task itself is nothing. A thread finds its task
-//! in the memory that it shares with us. Chunks pay for both, but for processes far more. And
-//! whoever finishes first: the results are in the order of the tasks.
+//! What to notice: a chunk of one task costs a process two messages, the task and its outcome, and
+//! the system must switch to the worker and back. The task itself takes almost no time beside that.
+//! A larger chunk has this cost once for all its tasks. What stays is the cost of encoding and
+//! decoding each task and each outcome. A thread finds its tasks in the memory that it shares with
+//! the master. So a larger chunk saves it only the work of taking a chunk and storing the list of
+//! its outcomes under a lock. The results are in the order of the tasks, whichever worker finishes
+//! first.
 
 use std::{
     fmt,
@@ -33,28 +36,28 @@ pub struct Options {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
     workers: u16,
 
-    /// How many tasks it is given.
+    /// How many tasks each pool gets.
     #[arg(long, default_value_t = 20_000, allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     tasks: u32,
 
-    /// How many tasks make a chunk, beside chunks of one [default: by Python's rule].
+    /// The size of the larger chunks, in tasks [default: by the rule of Python's Pool].
     #[arg(long, allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     chunk: Option<u32>,
 
-    /// How many bytes a task's argument has, if it is not to be a number.
+    /// The size of a task's argument, in bytes. With 0, the argument is a number.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     bytes: u32,
 
-    /// How often each way is measured; the median counts.
+    /// How many times each row of the table is measured. The table shows the median.
     #[arg(long, default_value_t = 3, allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
 }
 
-/// The arguments of all tasks may have so many bytes together. (The results need as many, and so
-/// does what is on its way.)
+/// The most bytes that the arguments of all tasks together may have. (The results need as many
+/// bytes again, and so do the messages.)
 const MAX_BYTES: u64 = 512 << 20;
 
 pub fn run(options: &Options) -> anyhow::Result<u8> {
@@ -80,13 +83,14 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         ("threads", &threads, 1, Vec::new()),
         ("threads", &threads, chosen, Vec::new()),
     ];
-    // Rust ends a program that gets no memory. So this asks first: for arguments, messages, results.
+    // If the system refuses memory, Rust aborts the program. So this first tries to reserve as much
+    // as the arguments, messages and results will need.
     let memory = 4 * u64::from(tasks) * (u64::from(bytes) + 32);
     let memory = usize::try_from(memory).unwrap_or(usize::MAX);
     let reserved = black_box(Vec::<u8>::new()).try_reserve_exact(memory);
     reserved.with_context(|| format!("cannot reserve {} MiB for {tasks} tasks", memory >> 20))?;
 
-    // In turns, so that a machine that grows slower or faster meanwhile treats all alike.
+    // By turns: if the machine becomes slower or faster meanwhile, all ways are affected alike.
     for _ in 0..options.rounds {
         for (_, pool, chunk, times) in &mut ways {
             times.push(measure(pool.as_ref(), options, *chunk)?);
@@ -140,7 +144,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// A task that returns its argument: all it costs is the way to the worker and back.
+/// A task that returns its argument. So nearly all its time is the way to the worker and back.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub enum Echo {
     Number(u32),
@@ -148,7 +152,7 @@ pub enum Echo {
 }
 
 impl Echo {
-    /// A number; or, if it is to have a length, a text that begins with zeros and ends with the
+    /// If `bytes` is 0, a number. Otherwise a text of that length: zeros, and at its end the
     /// number.
     fn new(number: u32, bytes: u32) -> Self {
         if bytes == 0 {

@@ -1,8 +1,8 @@
-//! What both kinds of pool have in common: the words of Python's `multiprocessing.Pool`.
+//! What both kinds of pool can do, under the names of Python's `multiprocessing.Pool`.
 //!
-//! A pool is a queue of jobs and some workers. A [`Job`] is what is done with the first worker that
-//! is free. `apply_async` and `map` are two kinds of job, and so each stands here once, for
-//! processes and threads alike.
+//! A pool is a queue of jobs and some workers. A [`Job`] is a function that is called with the
+//! first worker that is free. `apply_async`, `map` and `imap_unordered` put jobs into the queue. So
+//! they are written only once, for processes and threads alike.
 
 use std::{
     mem,
@@ -21,17 +21,19 @@ use oneshot::RecvTimeoutError;
 
 use crate::task::{Outcome, Task};
 
-/// Somebody who runs tasks: a thread, or a process that a thread of ours attends to.
+/// What runs tasks: a thread, or a process together with its thread in the master.
 pub trait Worker<T: Task> {
-    /// Runs tasks, one after the other, and returns what each came to.
+    /// Runs tasks, one after the other, and returns the outcome of each.
     ///
     /// # Errors
-    /// When the pool has ended. What becomes of a task is no error here.
+    /// When the pool has ended, or has to end now. A task's failure is an outcome, and no error
+    /// here.
     fn run(&mut self, tasks: &[T]) -> anyhow::Result<Vec<Outcome<T>>>;
 }
 
-/// Something to do with a worker. A job that is dropped, because the pool has ended, drops what it
-/// owns: whoever waits for its results learns by this that there will be none.
+/// A function that is called once, with a worker. A job owns the sender of a channel, by which it
+/// sends its results. When the pool ends, it drops the jobs that are left, and so their senders:
+/// the channel ends, and its receiver does not wait any longer.
 pub type Job<T> = Box<dyn FnOnce(&mut dyn Worker<T>) -> anyhow::Result<()> + Send>;
 
 /// Some workers that share one queue. A pool that is dropped is terminated.
@@ -48,27 +50,30 @@ pub trait Pool<T: Task> {
     /// Says that no job will follow.
     fn close(&mut self);
 
-    /// Ends the pool at once. Tasks that wait in the queue will not run. Those that run are lost
-    /// with their processes; threads cannot be ended from outside, so theirs run to their end.
+    /// Ends the pool at once. Tasks that wait in the queue will not run. A worker process is
+    /// killed, and the task that it runs is lost. A thread cannot be killed: the task that it runs
+    /// goes on to its end.
     fn terminate(&mut self);
 
-    /// Waits until every job is done and every worker has ended.
+    /// Waits until every job is done and every worker process has ended. (A thread ends when the
+    /// pool is dropped.)
     ///
     /// # Errors
-    /// When the pool is not closed: its workers would wait for jobs for ever. And when the pool
-    /// has ended early, for a reason of its own.
+    /// When the pool is not closed: its workers would wait for jobs for ever, and `join` for them.
+    /// When the pool has ended because of an error: returns this error.
     fn join(&mut self) -> anyhow::Result<()>;
 
-    /// Has a worker run a task, and does not wait for it.
+    /// Gives a task to the pool, and does not wait for its outcome.
     ///
     /// # Errors
     /// When the pool is closed, or has ended.
     fn apply_async(&self, task: T) -> anyhow::Result<AsyncResult<T>> {
         let (reply, outcome) = oneshot::channel();
         self.submit(Box::new(move |worker| {
+            // `from_ref` makes a list of this one task. Its outcomes are a list of one, too.
             let outcome = worker.run(slice::from_ref(&task))?.pop();
             let outcome = outcome.context("a worker gave no outcome")?;
-            // Nobody may be waiting for it: not every caller wants to know.
+            // This fails if the caller has dropped the `AsyncResult`, which is no error.
             let _ = reply.send(outcome);
             Ok(())
         }))?;
@@ -77,17 +82,18 @@ pub trait Pool<T: Task> {
 
     /// Runs all tasks, and returns their outputs in the tasks' order.
     ///
-    /// A worker gets `chunk_size` tasks at a time, which saves messages; without a size,
-    /// [`default_chunk_size`] chooses one.
+    /// A worker gets `chunk_size` tasks at a time, which saves messages. If `chunk_size` is `None`,
+    /// [`default_chunk_size`] chooses the size.
     ///
     /// # Errors
-    /// The first in the tasks' order that a task came to; all run nevertheless.
+    /// When a task has failed. All tasks run nevertheless. If several have failed, it returns the
+    /// error of the one that comes first in `tasks`. And when the pool is closed, or has ended.
     fn map(&self, tasks: Vec<T>, chunk_size: Option<usize>) -> anyhow::Result<Vec<T::Output>> {
         let chosen = || default_chunk_size(tasks.len(), self.workers());
         let chunk_size = chunk_size.unwrap_or_else(chosen);
         let shared = Arc::new(SharedTasks::new(tasks, chunk_size));
-        // One job for each worker, whatever the number of tasks: who is free cuts off the next
-        // chunk, and none of them waits in the queue.
+        // One job for each worker, however many tasks there are. Each job takes chunks of tasks,
+        // one after the other, until no chunk is left.
         let mut ends = Vec::new();
         for _ in 0..self.workers() {
             let (done, end) = oneshot::channel();
@@ -103,6 +109,7 @@ pub trait Pool<T: Task> {
             ends.push(end);
         }
         for end in ends {
+            // This fails if the job was dropped before it sent its end.
             end.recv().ok().context(LOST)?;
         }
         let outcomes = mem::take(&mut *shared.outcomes()).into_iter();
@@ -110,9 +117,10 @@ pub trait Pool<T: Task> {
         outcomes.map(output).collect()
     }
 
-    /// Runs all tasks, and returns their outputs as they come, in whatever order that is.
+    /// Runs all tasks, and returns an iterator over their outputs, in the order in which they come.
     ///
-    /// A worker gets `chunk_size` tasks at a time; their outputs come when the last of them is done.
+    /// A worker gets `chunk_size` tasks at a time. Their outputs come together, when the last of
+    /// these tasks is done.
     ///
     /// # Errors
     /// When the pool is closed, or has ended.
@@ -120,11 +128,14 @@ pub trait Pool<T: Task> {
         let shared = Arc::new(SharedTasks::new(tasks, chunk_size));
         let (results, outcomes) = mpsc::channel();
         for _ in 0..self.workers() {
+            // A sender for each job. Our own sender, `results`, is dropped when this function
+            // returns. When all jobs have ended too, the channel has no sender any more. So a
+            // receiver that waits for a result that cannot come gets an error.
             let (shared, results) = (Arc::clone(&shared), results.clone());
             self.submit(Box::new(move |worker| {
                 while let Some(chunk) = shared.next_chunk() {
                     for outcome in worker.run(&shared.tasks[chunk])? {
-                        // Nobody may be waiting for it.
+                        // This fails if the caller has dropped the iterator, which is no error.
                         let _ = results.send(outcome);
                     }
                 }
@@ -138,11 +149,11 @@ pub trait Pool<T: Task> {
     }
 }
 
-/// The outputs of tasks, as they come. Each is an error if its task failed, or if the pool ended
-/// before it.
+/// An iterator over the outputs of tasks, as they come. It gives one result for each task, and then
+/// ends. A result is an error if the task failed, or if the pool ended before the task did.
 pub struct Unordered<T: Task> {
     outcomes: mpsc::Receiver<Outcome<T>>,
-    /// How many have not come yet.
+    /// How many results have not come yet.
     left: usize,
 }
 
@@ -150,38 +161,43 @@ impl<T: Task> Iterator for Unordered<T> {
     type Item = anyhow::Result<T::Output>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
+        // The iterator ends by counting, and not by the end of the channel.
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
         let outcome = self.outcomes.recv().ok().context(LOST);
         Some(outcome.and_then(|outcome| outcome.map_err(|reason| anyhow!(reason))))
     }
 }
 
-/// The size of chunks by which each worker gets about four of them: few messages, and still no
-/// worker waits for long for one that is late with its last chunk. (Python's rule, too.)
+/// A chunk size with which each worker gets about four chunks. That takes few messages. And the
+/// chunks are small enough: at the end, no worker is idle for long while another one finishes its
+/// last chunk. (Python's `Pool` has the same rule.)
 pub fn default_chunk_size(tasks: usize, workers: usize) -> usize {
     tasks.div_ceil(4 * workers)
 }
 
 const LOST: &str = "the pool ended before the task did";
 
-/// The outcome of a task, once there is one.
+/// The outcome of a task that may not have ended yet.
 pub struct AsyncResult<T: Task>(oneshot::Receiver<Outcome<T>>);
 
 impl<T: Task> AsyncResult<T> {
     /// Waits until the task has ended.
     ///
     /// # Errors
-    /// When it failed, and when the pool ended before it.
+    /// When the task failed, and when the pool ended before the task did.
     pub fn get(self) -> anyhow::Result<T::Output> {
         let outcome = self.0.recv().ok().context(LOST)?;
         outcome.map_err(|reason| anyhow!(reason))
     }
 
-    /// Waits until the task has ended, but not longer than `limit`: `None` when it has not. Its
-    /// output can be got only once.
+    /// Waits until the task has ended, but not longer than `limit`. Returns `None` if it has not
+    /// ended by then. The output can be got only once: every later call is an error.
     ///
     /// # Errors
-    /// When it failed, and when the pool ended before it.
+    /// When the task failed, and when the pool ended before the task did.
     pub fn get_timeout(&self, limit: Duration) -> anyhow::Result<Option<T::Output>> {
         match self.0.recv_timeout(limit) {
             Ok(outcome) => outcome.map(Some).map_err(|reason| anyhow!(reason)),
@@ -191,12 +207,13 @@ impl<T: Task> AsyncResult<T> {
     }
 }
 
-/// What the workers of a `map` share: the tasks, and a place for the outcome of each.
+/// What the jobs of one `map` or `imap_unordered` share: the tasks, and how many are taken.
 struct SharedTasks<T: Task> {
     tasks: Vec<T>,
     chunk_size: usize,
-    /// The first task that nobody has taken.
+    /// The index of the first task that no job has taken.
     next: AtomicUsize,
+    /// For `map` only: a place for each task's outcome, in the tasks' order.
     outcomes: Mutex<Vec<Option<Outcome<T>>>>,
 }
 
@@ -204,20 +221,23 @@ impl<T: Task> SharedTasks<T> {
     fn new(tasks: Vec<T>, chunk_size: usize) -> Self {
         Self {
             outcomes: Mutex::new(tasks.iter().map(|_| None).collect()),
-            // At least one, or nobody would ever come to the end.
+            // At least 1: a chunk of 0 tasks would look like the end. And at most as many as there
+            // are tasks: `next_chunk` adds this size again and again, and must not overflow.
             chunk_size: chunk_size.clamp(1, tasks.len().max(1)),
             tasks,
             next: AtomicUsize::new(0),
         }
     }
 
-    /// Cuts off the next tasks, if some are left, for the one who asks.
+    /// Takes the next chunk, as a range of indices. Returns `None` if no task is left.
     fn next_chunk(&self) -> Option<Range<usize>> {
+        // Reads and adds in one step, so no two jobs take the same chunk.
         let first = self.next.fetch_add(self.chunk_size, Relaxed);
         let end = self.tasks.len().min(first + self.chunk_size);
-        (first < end).then_some(first..end)
+        if first < end { Some(first..end) } else { None }
     }
 
+    /// Stores the outcomes of a chunk.
     fn put(&self, chunk: Range<usize>, outcomes: Vec<Outcome<T>>) {
         for (place, outcome) in self.outcomes()[chunk].iter_mut().zip(outcomes) {
             *place = Some(outcome);
@@ -225,6 +245,7 @@ impl<T: Task> SharedTasks<T> {
     }
 
     fn outcomes(&self) -> MutexGuard<'_, Vec<Option<Outcome<T>>>> {
+        // `into_inner`: even if another thread has panicked while it held the lock.
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,20 +1,25 @@
-//! The same pool on many machines: nothing changes but the command that starts a worker.
+//! Workers on many machines. Only the command that starts a worker is different.
 //!
-//! A worker reads tasks from its stdin and writes replies to its stdout. So it can be wherever a
-//! command can be started with these two streams connected, and the programs that do this exist:
+//! A worker reads tasks from its stdin and writes replies to its stdout. So it can run on any
+//! machine on which a command can start it with these two streams connected. There are many such
+//! commands:
 //!
 //! ```text
 //! pool-demo remote --via "ssh node1" --via "ssh node2" --workers 4
 //! pool-demo remote --via "srun -n1 -w node1" --via "docker exec -i box" --via ""
 //! ```
 //!
-//! Python's `Pool` has no such option: its workers share a machine with their master.
+//! Python's `Pool` has no such option: its workers run on the master's machine.
 //!
-//! What to notice: over a link of 40 ms a task at a time is 25 tasks a second (`--chunk 1`), however
-//! many the worker could do. Chunks that grow until one takes a tenth of a second, and a second chunk
-//! that is under way while the first is worked on, hide the link. When a link is cut, its tasks
-//! run elsewhere. Nobody can know whether they had run already: a task with effects has them twice,
-//! unless it can tell (see `crash`).
+//! What to notice: a message to the worker and its reply may need 40 ms on the link. Then one task
+//! at a time (`--chunk 1`) is at most 25 tasks a second, even if the worker is much faster. Without
+//! `--chunk`, two things hide the link. Chunks grow until one takes 50 ms or more. And while the
+//! worker works on one chunk, the next one is already under way.
+//!
+//! When a link is cut or silent, its tasks go back to the queue, and another worker runs them. The
+//! master cannot know whether they have already run. So a task can run twice, and its effects must
+//! be idempotent (see `crash`). But its result is counted only once. The master gives up the link
+//! before it puts the tasks back, and then reads no more replies from it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -41,28 +46,29 @@ use crate::{
     worker::{self, Reply},
 };
 
-/// A chunk grows until it takes this long.
+/// The size of chunks is doubled while a chunk takes less than half of this time.
 const CHUNK_TIME: Duration = Duration::from_millis(100);
-/// No chunk is larger, so that two of them fit into a pipe: a send never waits for a silent link.
+/// The largest number of tasks in a chunk. Two such chunks fit into a pipe. So the master never
+/// waits while it sends tasks, even if nothing reads them at the other end.
 const MAX_CHUNK: usize = 2048;
-/// A worker has this many chunks: one to work on, and one for afterwards.
+/// How many chunks a worker has at once: one that it works on, and the next one.
 const CHUNKS_UNDER_WAY: usize = 2;
-/// This many failures in a row, and a `--via` is given up.
+/// After this many failures in a row, a link is given up.
 const MAX_FAILURES: u32 = 3;
 
 #[derive(Args)]
 pub struct Options {
-    /// A command that starts the program that is put behind it, as in "ssh node1"; "" is this
-    /// machine. May be given several times.
+    /// A command that starts the program whose name is added to it, for example "ssh node1". With
+    /// "", the worker is started on this machine. May be given several times.
     #[arg(long, default_value = "")]
     via: Vec<String>,
 
-    /// How many workers each --via gets.
+    /// How many workers are started by each --via.
     #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
     workers: u16,
 
-    /// Where pool-demo is on the other side [default: where it is here].
+    /// The path of pool-demo on the other machine [default: its path on this machine].
     #[arg(long)]
     program: Option<String>,
 
@@ -71,22 +77,22 @@ pub struct Options {
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     tasks: u32,
 
-    /// How many numbers a task looks at.
+    /// How many numbers are in the range of each task.
     #[arg(long, default_value_t = 1000, allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     numbers: u32,
 
-    /// How many tasks make a chunk [default: it grows until a chunk takes a tenth of a second].
+    /// How many tasks make a chunk [default: doubled while a chunk takes less than 50 ms].
     #[arg(long, allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=2048))]
     chunk: Option<u16>,
 
-    /// A worker that is silent for this long is taken for lost.
+    /// A worker that sends nothing for this long is given up, even if it still works on a chunk.
     #[arg(long, default_value = "30", allow_negative_numbers = true, value_parser = seconds)]
     task_timeout: Duration,
 }
 
-/// Counts the primes from `first` to `first + numbers`.
+/// A task: counts the primes in the `numbers` numbers from `first` on.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Primes {
     first: u32,
@@ -119,16 +125,16 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
             .with_context(|| format!("cannot start workers via {via:?}"))?;
         for _ in 0..options.workers {
             let (job, via, words) = (Arc::clone(&job), via.clone(), words.clone());
-            let (chunk, patience) = (options.chunk.map(usize::from), options.task_timeout);
+            let (chunk, task_timeout) = (options.chunk.map(usize::from), options.task_timeout);
             let run = move || {
                 Link {
                     job,
                     via,
                     words,
                     chunk,
-                    patience,
+                    task_timeout,
                 }
-                .keep_up()
+                .run()
             };
             threads.push(
                 thread::Builder::new()
@@ -137,13 +143,14 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
             );
         }
     }
-    // Each thread ends when the job is done, or its `--via` is given up.
+    // Each thread ends when the job is done, or after too many failures.
     for thread in threads {
         thread.join().expect("a worker's thread does not panic");
     }
     report(&job.lock(), start.elapsed())
 }
 
+/// Prints the share of each worker, the timeline, and the sum of all results.
 fn report(state: &State, took: Duration) -> anyhow::Result<u8> {
     let counts: Option<Vec<u32>> = state.results.iter().copied().collect();
     let (bars, tasks) = (&state.bars, state.results.len());
@@ -167,8 +174,8 @@ fn report(state: &State, took: Duration) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The words of a command that starts a worker. They are split as a shell splits them, but no shell
-/// runs here. (ssh gives its words to a shell on the other side.)
+/// The words of the command that starts a worker. They are split as a shell would split them, but
+/// no shell is used here. (`ssh` gives its words to a shell on the other machine.)
 fn words(via: &str, program: Option<&str>) -> anyhow::Result<Vec<String>> {
     let mut words = shell_words::split(via)?;
     let local = std::env::current_exe()?;
@@ -178,9 +185,9 @@ fn words(via: &str, program: Option<&str>) -> anyhow::Result<Vec<String>> {
     Ok(words)
 }
 
-/// How many tasks the next chunk gets, after one of `done` tasks that took so long.
+/// The size of the next chunks, after a chunk of `done` tasks has taken a time `took`.
 fn next_size(size: usize, done: usize, took: Duration) -> usize {
-    // A chunk that was not full tells nothing about a full one.
+    // A chunk with fewer tasks than `size` does not show how long a full one takes.
     if done == size && took < CHUNK_TIME / 2 {
         (size * 2).min(MAX_CHUNK)
     } else {
@@ -188,7 +195,7 @@ fn next_size(size: usize, done: usize, took: Duration) -> usize {
     }
 }
 
-/// What all links share: the tasks that nobody has, and the results.
+/// What all links share: the tasks, which of them wait for a worker, and the results.
 struct Job {
     tasks: Vec<Primes>,
     state: Mutex<State>,
@@ -196,12 +203,14 @@ struct Job {
 }
 
 struct State {
+    /// The queue: the indices of the tasks that no link has.
     waiting: VecDeque<usize>,
-    /// How many have no result yet.
+    /// How many tasks have no result yet.
     left: usize,
+    /// The result of each task, in the tasks' order.
     results: Vec<Option<u32>>,
     bars: Vec<Bar>,
-    /// Who did how many tasks.
+    /// For each chunk that is done: the worker, and how many tasks the chunk had.
     shares: Vec<(String, u32)>,
 }
 
@@ -228,24 +237,26 @@ impl Job {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
+        // `into_inner`: even if another thread has panicked while it held the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes up to `size` tasks.
+    /// Takes up to `size` tasks from the queue.
     fn take(&self, size: usize) -> Vec<usize> {
         let waiting = &mut self.lock().waiting;
         let size = size.min(waiting.len());
         waiting.drain(..size).collect()
     }
 
-    /// Puts back what a worker did not finish.
+    /// Puts back into the queue the chunks that a worker did not finish.
     fn put_back(&self, chunks: impl IntoIterator<Item = Vec<usize>>) {
         self.lock().waiting.extend(chunks.into_iter().flatten());
         self.changed.notify_all();
     }
 
-    /// Waits until there is something to take, or all is done: then it returns `false`. Another
-    /// worker's tasks may come back.
+    /// Waits for the time `pause`, and then until the queue has a task: returns `true`. But when
+    /// all tasks are done, it returns `false` at once. While the queue is empty and other links
+    /// still have tasks, it goes on waiting, because these tasks may be put back.
     fn wait(&self, pause: Duration) -> bool {
         let end = Instant::now() + pause;
         let mut state = self.lock();
@@ -254,6 +265,7 @@ impl Job {
             if state.left == 0 || (rest.is_zero() && !state.waiting.is_empty()) {
                 return state.left > 0;
             }
+            // After the pause, it waits as long as it must. An hour stands for that.
             let rest = if rest.is_zero() {
                 Duration::from_secs(3600)
             } else {
@@ -264,6 +276,7 @@ impl Job {
         }
     }
 
+    /// Stores the results of a chunk. This is the only place that counts a task as done.
     fn finish(
         &self,
         worker: &str,
@@ -283,7 +296,7 @@ impl Job {
         state.bars.push(Bar {
             worker: worker.to_owned(),
             task: chunk[0] as u32,
-            // By our clock: the other machine's may be wrong.
+            // By the master's clock, because the clock of the other machine may be wrong.
             began: SystemTime::now() - took,
             took,
         });
@@ -294,42 +307,53 @@ impl Job {
     }
 }
 
-/// The command that leads to a worker. When it is dropped, it is ended; the worker ends because its
-/// stdin does.
-struct Via(Child);
+/// The command that starts a worker: `ssh`, for example. Dropping it kills and reaps the command.
+///
+/// A worker on another machine is not killed by this. There, `sshd` closes the worker's stdin when
+/// it sees the end of the connection, and the worker ends. If the network is dead, `sshd` sees no
+/// end. Then the worker stays until `sshd` itself gives up the connection (option
+/// `ClientAliveInterval`).
+struct KillOnDrop(Child);
 
-impl Drop for Via {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
+/// What the thread that reads from a worker has read.
 enum Message {
+    /// The greeting: the worker's host and process id.
     Ready(anyhow::Result<(String, u32)>),
     Reply(io::Result<Option<Reply<u32>>>),
 }
 
-/// One place for a worker, and the way to it.
+/// The connection to one worker at a time, and all that is needed to start this worker.
 struct Link {
     job: Arc<Job>,
     via: String,
     words: Vec<String>,
     chunk: Option<usize>,
-    patience: Duration,
+    task_timeout: Duration,
 }
 
 impl Link {
-    /// Has a worker there until the job is done, and starts another when it is lost.
-    fn keep_up(&self) {
+    /// Starts a worker and gives it tasks. Starts another one when the worker or the link to it
+    /// fails. Ends when the job is done, or after [`MAX_FAILURES`].
+    fn run(&self) {
         let mut failures = 0;
         let mut pause = Duration::ZERO;
         while self.job.wait(pause) {
+            // The chunks that were sent and have no outcome yet.
             let mut under_way = VecDeque::new();
             let mut done_something = false;
-            let Err(error) = self.serve(&mut under_way, &mut done_something) else {
+            let served = self.serve(&mut under_way, &mut done_something);
+            let Err(error) = served else {
                 continue;
             };
+            // `serve` has returned, so a late reply of this worker is not read and cannot be
+            // counted.
             self.job.put_back(under_way);
             failures = if done_something { 1 } else { failures + 1 };
             let via = &self.via;
@@ -339,6 +363,7 @@ impl Link {
                 ));
                 return;
             }
+            // 400 ms after the first failure, 1.6 s after the second.
             pause = Duration::from_millis(100 << (2 * failures));
             report_error(format_args!(
                 "via {via:?}: {error:#}; once more in {pause:?}"
@@ -346,16 +371,23 @@ impl Link {
         }
     }
 
-    /// Starts a worker and gives it tasks, until none are waiting.
+    /// Starts a worker and gives it tasks. Returns when the queue is empty and the worker has done
+    /// all that it was sent.
+    ///
+    /// # Errors
+    /// When the worker or the link to it fails. `under_way` then holds the chunks that are not
+    /// done.
     fn serve(&self, under_way: &mut VecDeque<Vec<usize>>, done: &mut bool) -> anyhow::Result<()> {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]);
         let (child, connection) = connection::start(&mut command)
             .with_context(|| format!("cannot start {:?}", self.words[0]))?;
-        // Dropped after the connection: then the worker can end by itself.
-        let _via = Via(child);
+        // The command is killed when this function returns. (With `let _ = …`, it would be killed
+        // here and now.)
+        let _command = KillOnDrop(child);
         let (mut reader, mut writer) = connection.split();
-        // A read cannot be given a time-out; a channel can.
+        // A read from a pipe cannot have a time limit. A receive from a channel can. So another
+        // thread reads, and sends what it has read through a channel.
         let (sender, messages) = mpsc::channel();
         let read = move || {
             let greeting = reader.receive_greeting(Primes::NAME);
@@ -374,9 +406,9 @@ impl Link {
         thread::Builder::new()
             .spawn(read)
             .context("cannot start a thread")?;
-        let receive = || match messages.recv_timeout(self.patience) {
+        let receive = || match messages.recv_timeout(self.task_timeout) {
             Ok(message) => Ok(message),
-            Err(RecvTimeoutError::Timeout) => bail!("silent for {:?}", self.patience),
+            Err(RecvTimeoutError::Timeout) => bail!("silent for {:?}", self.task_timeout),
             Err(RecvTimeoutError::Disconnected) => bail!("the connection ended"),
         };
         let Message::Ready(greeting) = receive()? else {
@@ -386,6 +418,7 @@ impl Link {
         let worker = format!("{host}/{id}");
 
         let mut size = self.chunk.unwrap_or(1);
+        // With `--chunk`, a chunk is sent only after the outcomes of the one before.
         let at_once = if self.chunk.is_some() {
             1
         } else {
@@ -399,12 +432,13 @@ impl Link {
                 }
                 let message: Vec<&Primes> = tasks.iter().map(|&n| &self.job.tasks[n]).collect();
                 let sent = writer.send(&(1u8, message));
-                // If it could not be sent, it is put back with the others.
+                // Before the error is returned, so that `run` puts back this chunk too.
                 under_way.push_back(tasks);
                 sent.with_context(|| format!("worker {worker} is lost"))?;
             }
             if under_way.is_empty() {
-                // This closes its stdin; and it has ended when its stdout has.
+                // This closes the worker's stdin, so the worker ends. The next message is the end
+                // of its stdout.
                 drop(writer);
                 receive()?;
                 return Ok(());

@@ -1,7 +1,8 @@
-//! A pool whose workers are threads, on the `threadpool` crate.
+//! A pool whose workers are threads. It uses the `threadpool` crate.
 //!
-//! The crate runs closures and no more: results, errors and `close` are ours. It is finished rather
-//! than kept; new code would take `rayon`, or `std::thread::scope` when a pool is not needed.
+//! The crate only runs closures. The results, the errors and `close` are added here. The crate has
+//! not been developed further for years: new code would use `rayon`, or `std::thread::scope` where
+//! it needs no pool.
 
 use std::{
     any::Any,
@@ -31,10 +32,10 @@ impl ThreadPool {
     /// Starts the threads.
     ///
     /// # Errors
-    /// When the system refuses one of them.
+    /// When the system cannot start one of them.
     pub fn new(workers: usize) -> anyhow::Result<Self> {
-        // The crate knows no error for this: it panics. And who panics is quoted on stderr, unless
-        // there is another hook.
+        // The crate panics if a thread cannot be started. We catch the panic and return an error.
+        // By default, a panic also prints its message on stderr. The hook set here prints nothing.
         let hook = panic::take_hook();
         panic::set_hook(Box::new(|_| {}));
         let threads = panic::catch_unwind(|| threadpool::ThreadPool::new(workers));
@@ -49,7 +50,7 @@ impl ThreadPool {
     }
 }
 
-/// The thread that we are in: one of the pool's.
+/// The thread of the pool in which a job runs.
 struct ThisThread {
     terminated: Arc<AtomicBool>,
 }
@@ -63,7 +64,7 @@ impl<T: Task> Worker<T> for ThisThread {
             print: &|line| output::say!("{line}"),
         };
         let run = |task| {
-            // Nobody can end a thread from outside: it must look by itself whether it should.
+            // A thread cannot be killed. So it checks before each task whether the pool has ended.
             ensure!(!self.terminated.load(Relaxed), "the pool was terminated");
             Ok(task::run(task, attempt))
         };
@@ -80,7 +81,7 @@ impl<T: Task> Pool<T> for ThreadPool {
         ensure!(!self.closed, "a closed pool takes no task");
         let terminated = Arc::clone(&self.terminated);
         self.threads.execute(move || {
-            // Its only error is that the pool was terminated.
+            // The only error is that the pool was terminated, and then there is nothing to do.
             let _ = job(&mut ThisThread { terminated });
         });
         Ok(())

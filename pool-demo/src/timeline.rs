@@ -1,8 +1,10 @@
-//! Who ran what, and when: one row for each worker, one bar for each task.
+//! The timeline: which worker ran which task, and when. It has a row for each worker, and a bar for
+//! each task.
 //!
-//! The workers are different processes, and the times of all of them must be on one clock. An
-//! `Instant` cannot leave its process, so a task begins at a `SystemTime`, which means the same to
-//! all; how long it takes is measured by an `Instant`, which nobody can set back meanwhile.
+//! The workers are different processes, so their times must come from the same clock. An `Instant`
+//! has a meaning only in its own process. So the beginning of a task is a `SystemTime`, the time of
+//! the system's clock. But this clock can be set while a task runs, so the task's duration is
+//! measured by an `Instant`.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +17,7 @@ use terminal_size::{Width, terminal_size_of};
 
 use crate::{output::say, task::WorkerId};
 
-/// When a task ran, and where.
+/// When a task ran, and in which worker.
 #[derive(Serialize, Deserialize)]
 pub struct Bar {
     pub worker: String,
@@ -25,7 +27,7 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// Does a task's work, and notes where and when it ran.
+    /// Does a task's work, and returns when and in which worker it was done.
     pub fn of(task: u32, worker: WorkerId, work: impl FnOnce()) -> Self {
         let (began, start) = (SystemTime::now(), Instant::now());
         work();
@@ -38,7 +40,7 @@ impl Bar {
     }
 }
 
-/// Prints the timeline, as wide as the terminal; 80 columns where stdout is none.
+/// Prints the timeline, as wide as the terminal. If stdout is no terminal, it is 80 columns wide.
 pub fn draw(bars: &[Bar]) -> anyhow::Result<()> {
     let width = terminal_size_of(io::stdout()).map_or(80, |(Width(columns), _)| columns);
     rows(bars, width.into())
@@ -46,18 +48,20 @@ pub fn draw(bars: &[Bar]) -> anyhow::Result<()> {
         .try_for_each(|row| say!("{row}"))
 }
 
+/// The lines of the timeline: a scale, and then a row for each worker.
 fn rows(bars: &[Bar], width: usize) -> Vec<String> {
     let Some(first) = bars.iter().map(|bar| bar.began).min() else {
         return Vec::new();
     };
-    // A clock that was set back meanwhile may have a bar begin before the first. It is drawn at 0.
+    // How long after the first bar a bar begins. (`duration_since` is an error only for a time that
+    // is before `first`, and there is none.)
     let begin = |bar: &Bar| bar.began.duration_since(first).unwrap_or_default();
     let end = bars.iter().map(|bar| begin(bar) + bar.took).max();
     let end = end.unwrap_or_default().as_secs_f64();
 
     let names = bars.iter().map(|bar| bar.worker.len()).max().unwrap_or(0);
     let columns = width.saturating_sub(names + 1).max(20);
-    // If nothing took any time, this divides by zero, and all bars are in the first column.
+    // If no task took any time, this divides 0 by 0. The result, NaN, becomes column 0.
     let column = |time: Duration| (time.as_secs_f64() / end * columns as f64) as usize;
 
     let mut rows = BTreeMap::new();
@@ -66,13 +70,14 @@ fn rows(bars: &[Bar], width: usize) -> Vec<String> {
         let row = row.or_insert_with(|| vec![' '; columns]);
         let mut from = column(begin(bar)).min(columns - 1);
         if row[from] != ' ' && from + 1 < columns {
-            // Not over the end of the one before.
+            // The bar before this one ends here. Its end stays visible.
             from += 1;
         }
-        // However short it is, one wants to see it.
+        // Even the shortest bar has one column.
         let to = column(begin(bar) + bar.took).clamp(from + 1, columns);
-        row[from..to].copy_from_slice(&look(bar.task, to - from));
+        row[from..to].copy_from_slice(&draw_bar(bar.task, to - from));
     }
+    // `:>1$` aligns to the right, and takes the width from argument 1.
     let scale = format!("0{:>1$}", format!("{end:.2} s"), columns - 1);
     let scale = format!("{:names$} {scale}", "");
     let row = |(worker, row): (&String, Vec<char>)| {
@@ -85,8 +90,8 @@ fn rows(bars: &[Bar], width: usize) -> Vec<String> {
         .collect()
 }
 
-/// A bar of that length, beginning with the task's number, if there is room for it.
-fn look(task: u32, length: usize) -> Vec<char> {
+/// A bar of a given length. It begins with the task's number, if there is room for it.
+fn draw_bar(task: u32, length: usize) -> Vec<char> {
     let number = task.to_string();
     let number = if number.len() < length { &number } else { "" };
     let line = "━".repeat(length - number.len() - 1);

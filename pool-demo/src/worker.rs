@@ -1,8 +1,9 @@
-//! A worker process, from its first line to its last.
+//! The worker process: all that runs in it, from start to end.
 //!
-//! A worker is this same program, started again with `--worker` and the name of its tasks. Tasks
-//! come on its stdin, replies leave by its stdout. When stdin ends, because the master closed it or
-//! is gone, the worker ends too, as soon as it is done with the tasks that it was sent.
+//! A worker is this same program, started again with `--worker` and the name of a type of task. It
+//! reads tasks from its stdin, and writes replies to its stdout. When the master closes the
+//! worker's stdin, or dies, the worker reads the end of file. It then ends too, after the tasks
+//! that it has already received.
 
 use std::{
     cell::RefCell,
@@ -21,22 +22,23 @@ use crate::{
     task::{self, Attempt, Outcome, Task, WorkerId},
 };
 
-/// As the first argument, it tells this program that it is a worker.
+/// The first argument of a worker process.
 const WORKER: &str = "--worker";
 
-/// A message to a worker: which attempt this is, and tasks.
+/// A message to a worker: the number of the attempt, and the tasks of a chunk.
 pub type Tasks<T> = (u8, Vec<T>);
 
-/// A message from a worker: any number of lines, and then an outcome for each task.
+/// A message from a worker. For each message of tasks, it sends any number of `Line`, and then one
+/// `Outcomes`.
 #[derive(Serialize, Deserialize)]
 pub enum Reply<Output> {
-    /// A line that a task printed. The master prints it: the worker's stdout is the connection.
+    /// A line that a task printed with [`Attempt::print`]. The master prints it on its own stdout.
     Line(String),
-    /// How long the tasks took, by the worker's clock, comes with them.
+    /// An outcome for each task, and how long all of them took, by the worker's clock.
     Outcomes(Vec<Result<Output, String>>, Duration),
 }
 
-/// The arguments that make this program a worker for some tasks.
+/// The arguments that make this program a worker for one type of task.
 pub fn arguments(tasks: &str) -> [&str; 2] {
     [WORKER, tasks]
 }
@@ -48,14 +50,15 @@ pub fn local_command(tasks: &str) -> io::Result<Command> {
     Ok(command)
 }
 
-/// What a worker can be: the name of a type of task, and [`serve`] for that type.
+/// The name of a type of task, and [`serve`] for this type: what a worker process can be.
 pub type Role = (&'static str, fn() -> anyhow::Result<u8>);
 
 pub const fn role<T: Task>() -> Role {
     (T::NAME, serve::<T>)
 }
 
-/// In a worker process: serves its master, until no more tasks can come. Anywhere else: `None`.
+/// In a worker process, runs tasks until its stdin ends, and returns the exit code. In a process
+/// that is no worker, returns `None` at once.
 pub fn serve_if_worker(roles: &[Role]) -> Option<anyhow::Result<u8>> {
     let mut args = env::args_os().skip(1);
     if args.next().as_deref() != Some(OsStr::new(WORKER)) {
@@ -71,14 +74,14 @@ pub fn serve_if_worker(roles: &[Role]) -> Option<anyhow::Result<u8>> {
     })
 }
 
-/// Runs the tasks that come.
+/// Runs the tasks that come on stdin, and returns the exit code.
 fn serve<T: Task>() -> anyhow::Result<u8> {
     let by_hand = io::stdin().is_terminal() || io::stdout().is_terminal();
     ensure!(!by_hand, "a worker is started by a pool only");
     let (stdin, stdout) = streams::take().context("a worker is started by a pool only")?;
     match run_tasks::<T, _, _>(Connection::new(stdin, stdout)) {
         Ok(()) => Ok(0),
-        // The master died meanwhile. Nobody waits for us, so there is nobody to tell.
+        // The master has died. No process waits for the outcomes, so this is no error to report.
         Err(error) if is_hangup(&error) => Ok(0),
         Err(error) => bail!("the connection to the master failed: {error}"),
     }
@@ -101,7 +104,8 @@ fn run_tasks<T: Task, R: io::Read, W: io::Write>(mut master: Connection<R, W>) -
         let start = Instant::now();
         let outcomes: Vec<Outcome<T>> = tasks.iter().map(|task| task::run(task, attempt)).collect();
         match master.send(&Reply::<T::Output>::Outcomes(outcomes, start.elapsed())) {
-            // Not the worker failed, but the tasks did.
+            // The outcomes cannot be encoded, and nothing was sent. This is an error of the tasks,
+            // and the worker goes on.
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 let fail = |task: &T| Err(format!("{task} failed: its output: {error}"));
                 let failed = tasks.iter().map(fail).collect();
@@ -113,6 +117,7 @@ fn run_tasks<T: Task, R: io::Read, W: io::Write>(mut master: Connection<R, W>) -
     Ok(())
 }
 
+/// Whether a connection failed because the other side has ended.
 fn is_hangup(error: &io::Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     [BrokenPipe, ConnectionReset, UnexpectedEof].contains(&error.kind())
@@ -128,8 +133,9 @@ fn host_name() -> String {
     name.to_string_lossy().replace(char::is_whitespace, "-")
 }
 
-/// The connection takes the places of stdin and stdout away from the tasks. A program that a task
-/// starts must not read our tasks, nor hold the connection open after we have ended.
+/// Keeps stdin and stdout for the connection, and gives the tasks another stdin and stdout. A task,
+/// or a program that it starts, then cannot read the messages from the master or write between
+/// ours. And a program that goes on after this worker has died does not hold the connection open.
 #[cfg(unix)]
 mod streams {
     use std::{
@@ -141,16 +147,18 @@ mod streams {
     use nix::unistd::{dup2_stdin, dup2_stdout};
 
     pub fn take() -> io::Result<(PipeReader, PipeWriter)> {
-        // These copies are close-on-exec.
+        // The connection uses these copies. They are close-on-exec: no other program inherits them.
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        // A task that reads stdin finds the end of file. What it writes to stdout goes to stderr.
         dup2_stdin(File::open("/dev/null")?)?;
-        // What a task, or a program of a task, writes to stdout goes to stderr.
         dup2_stdout(io::stderr())?;
         Ok((stdin.into(), stdout.into()))
     }
 }
 
+/// On Windows, nothing replaces stdin and stdout, so a task must use neither. What it printed would
+/// stand between the messages: the master would find that it is no message, and end the pool.
 #[cfg(windows)]
 mod streams {
     use std::{
@@ -171,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    /// What a task returns, and no message can hold.
+    /// An output that cannot be encoded.
     #[derive(Deserialize)]
     struct Unsendable;
 

@@ -1,10 +1,10 @@
-//! The master's side of one worker process, and of the one that replaces it when it dies.
+//! The master's side of one worker process, and of the workers that replace it when it dies.
 //!
-//! A worker can die at any moment: because of its task, by `kill`, because memory is short. Its
-//! tasks are then run once more, by a new worker. A task that was alone in its worker when it died,
-//! twice, is taken to be the cause, and is given up. (Python's `Pool` replaces the worker, but
-//! forgets the task, and who waits for its result waits for ever:
-//! <https://github.com/python/cpython/issues/66587>.)
+//! A worker can die at any moment: by a fault in its task, by `kill`, or because the system has no
+//! memory left. Then a new worker runs all tasks of the chunk again, each of them alone. When two
+//! workers have died while they ran the same task alone, this task is taken to be the cause, and is
+//! given up. (Python's `Pool` replaces the worker, but forgets the task. A caller that waits for
+//! the result then waits for ever: <https://github.com/python/cpython/issues/66587>.)
 
 use std::{io::ErrorKind, slice, sync::Arc};
 
@@ -19,15 +19,15 @@ use crate::{
     worker::Reply,
 };
 
-/// This many workers in a row may die without having finished anything. More would die the same
-/// way.
+/// When this many workers have died one after the other, and none of them has returned an outcome,
+/// the pool ends. The cause is then hardly a single task.
 const MAX_DEATHS: u32 = 10;
 
 pub struct WorkerProcess {
     children: Arc<Children>,
     id: u32,
     connection: ToWorker,
-    /// How many workers died here since one finished something.
+    /// How many workers of this thread have died since one of them returned outcomes.
     deaths: u32,
 }
 
@@ -43,10 +43,11 @@ impl WorkerProcess {
         })
     }
 
-    /// Waits until the worker has said that it is ready.
+    /// Waits for the worker's greeting, which says that it is ready.
     ///
     /// # Errors
-    /// When it ends before that. Another would do the same: no task is the cause.
+    /// When the worker ends before that. This ends the pool: no task is the cause, so another
+    /// worker would do the same.
     pub fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         if let Err(error) = self.connection.receive_greeting(self.children.tasks) {
             let status = self.children.kill_and_wait(self.id)?;
@@ -55,17 +56,23 @@ impl WorkerProcess {
         Ok(())
     }
 
-    /// Has the worker run some tasks. `None`: it died, and has been replaced.
+    /// Lets the worker run some tasks. Returns `None` if the worker died; then it has been
+    /// replaced.
+    ///
+    /// # Errors
+    /// When the pool must end: for example, because the worker cannot be replaced.
     fn attempt<T: Task>(
         &mut self,
         number: u8,
         tasks: &[T],
     ) -> anyhow::Result<Option<Vec<Outcome<T>>>> {
         match self.connection.send(&(number, tasks)) {
+            // The tasks cannot be encoded, which is an error of the tasks and not of the worker.
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 let fail = |task: &T| Err(format!("{task} cannot be sent: {error}"));
                 return Ok(Some(tasks.iter().map(fail).collect()));
             }
+            // The worker died before it had received all of the message.
             Err(_) => return self.replace(&name(tasks)).map(|()| None),
             Ok(()) => {}
         }
@@ -79,12 +86,24 @@ impl WorkerProcess {
                 Err(error) if error.kind() == ErrorKind::InvalidData => {
                     return Err(error).with_context(|| format!("worker {} replied", self.id));
                 }
-                // The connection ends when the worker does.
+                // The connection ends because the worker has died.
                 Ok(None) | Err(_) => return self.replace(&name(tasks)).map(|()| None),
             }
         }
     }
 
+    /// Runs one task, from attempt 2 up to the last one that it may have.
+    fn run_alone<T: Task>(&mut self, task: &T, last_attempt: u8) -> anyhow::Result<Outcome<T>> {
+        // `2..=3` are the numbers 2 and 3.
+        for number in 2..=last_attempt {
+            if let Some(mut outcomes) = self.attempt(number, slice::from_ref(task))? {
+                return outcomes.pop().context("a worker gave no outcome");
+            }
+        }
+        Ok(Err(format!("{task} was given up: two workers died in it")))
+    }
+
+    /// Reaps the dead worker and starts another.
     fn replace(&mut self, tasks: &str) -> anyhow::Result<()> {
         let (dead, status) = (self.id, self.children.kill_and_wait(self.id)?);
         self.deaths += 1;
@@ -108,23 +127,23 @@ impl<T: Task> Worker<T> for WorkerProcess {
         if let Some(outcomes) = self.attempt(1, tasks)? {
             return Ok(outcomes);
         }
-        // Once more, but now each by itself: so it is known in which of them a worker dies, and the
-        // others get their results. A death among several tasks counts for none of them.
-        let mut again = |task| {
-            let first_alone = if tasks.len() == 1 { 2 } else { 1 };
-            for death in first_alone..=2 {
-                // After the chunk's attempt, which was number 1.
-                let number = death + u8::from(tasks.len() > 1);
-                if let Some(mut one) = self.attempt(number, slice::from_ref(task))? {
-                    return one.pop().context("a worker gave no outcome");
-                }
-            }
-            Ok(Err(format!("{task} was given up: two workers died in it")))
-        };
-        tasks.iter().map(&mut again).collect()
+        // The worker died, and in a chunk it is not known in which task. So each task runs again
+        // alone, also those that had ended: the outcomes of a chunk come only at its end. If a
+        // worker dies again, its task is known, and the other tasks still get their outcomes.
+        //
+        // A task is given up when two workers have died while they ran it alone. A task that was
+        // alone the first time has one more attempt, which is number 2. A task that was in a chunk
+        // with others has two more, numbers 2 and 3.
+        let last_attempt = if tasks.len() == 1 { 2 } else { 3 };
+        let mut outcomes = Vec::new();
+        for task in tasks {
+            outcomes.push(self.run_alone(task, last_attempt)?);
+        }
+        Ok(outcomes)
     }
 }
 
+/// What a chunk is called in printed lines.
 fn name<T: Task>(tasks: &[T]) -> String {
     match tasks {
         [] => "no task".to_owned(),

@@ -1,11 +1,12 @@
-//! A slow link for `pool-demo remote`: runs a command, and delays what goes in and what comes out.
+//! A slow link for `pool-demo remote`: runs a command, and delays its stdin and its stdout.
 //!
 //! ```text
 //! pool-demo remote --via "slow-link 20"
 //! ```
 //!
-//! Each way takes 20 ms, so there and back takes 40 ms. The link is long, not narrow: any amount can
-//! be under way. Real latency needs two machines, or a kernel that has `tc qdisc add … netem`.
+//! Here each direction takes 20 ms, so there and back takes 40 ms. Only the time is simulated: any
+//! number of bytes can be under way at once. On two machines, the latency is real. Linux can also
+//! delay a real connection: `tc qdisc add … netem delay 20ms`.
 
 use std::{
     env,
@@ -18,6 +19,7 @@ use std::{
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
+    // `None` if there is no such argument, if it is no text, or if it is no number.
     let delay = arguments.next().and_then(|n| n.to_str()?.parse().ok());
     let (Some(delay), Some(program)) = (delay, arguments.next()) else {
         eprintln!("usage: slow-link MILLISECONDS COMMAND [ARGUMENT]...");
@@ -39,7 +41,8 @@ fn main() -> ExitCode {
     let stdin = child.stdin.take().expect("it is a pipe");
     let stdout = child.stdout.take().expect("it is a pipe");
     carry(io::stdin(), stdin, delay);
-    // When the command has closed its stdout, all of it is carried out before the end.
+    // This waits until all that the command wrote has been passed on, also the last, delayed
+    // blocks.
     let _ = carry(stdout, io::stdout(), delay).join();
     match child.wait() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
@@ -47,8 +50,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Carries everything from one stream to another, each block a while after it came. The end of the
-/// stream is carried as late as the rest.
+/// Passes on everything from one stream to another, each block `delay` after it was read. The end
+/// of the stream is delayed as well.
 fn carry(
     mut from: impl Read + Send + 'static,
     mut to: impl Write + Send + 'static,
@@ -58,8 +61,8 @@ fn carry(
     thread::spawn(move || {
         let mut block = [0; 64 * 1024];
         loop {
-            // When this thread ends, it drops the sender, but the end must be late too: so the end
-            // is an empty block.
+            // An empty block stands for the end of the stream, so that the end is delayed too. (The
+            // channel alone would end at once, when this thread drops its sender.)
             let size = from.read(&mut block).unwrap_or(0);
             let sent = sender.send((Instant::now() + delay, block[..size].to_vec()));
             if size == 0 || sent.is_err() {
