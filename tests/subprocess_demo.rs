@@ -615,7 +615,7 @@ fn one_byte_more_than_a_pipe_holds_is_a_deadlock_for_who_does_not_read() {
                 child(stuck),
                 holds(stuck)
             ),
-            "Watchdog: 1s later, nothing has happened:",
+            "Watchdog: neither has ended within 1s:",
             "  the child waits until its parent reads;",
             "  the parent does not read until its child has ended.",
         ],

@@ -5,9 +5,10 @@
 //! -l`.
 //!
 //! What to notice: the child writes to our stdout itself; we never see its output. Its exit code
-//! becomes ours, as in a shell: 127 for a program that does not exist, 126 for one that may not be
-//! run, 128 + N for one killed by signal N. Ctrl-C does not end us; the child decides what
-//! it does then. Run `call python3` and press Ctrl-C: Python goes on, so we go on waiting for it.
+//! becomes ours. The other exit codes are those of a shell: 127 for a program that does not exist,
+//! 126 for a program that cannot be run, and 128 + N if signal N killed the child. Ctrl-C does not
+//! end us: the child decides whether it ends. Run `call python3` and press Ctrl-C: Python goes on,
+//! so we go on waiting for it.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -26,20 +27,20 @@ use crate::{
 const NOT_FOUND: u8 = 127;
 const CANNOT_RUN: u8 = 126;
 
-/// What the system says of a file that is neither a program nor a script.
+/// The system's error number for a file that is neither a program nor a script.
 const NO_PROGRAM: i32 = if cfg!(windows) { 193 } else { 8 };
 
-/// Runs `command`, or the notes' own one if it is empty.
+/// Runs `command`. If it is empty, runs the program of the study notes.
 pub fn run(command: &[OsString]) -> anyhow::Result<u8> {
     let notes = ["nslookup".into(), "www.python.org".into()];
     let command = if command.is_empty() { &notes } else { command };
 
-    // Quoted where a shell needs quotes, so that the line can be pasted into one.
+    // With quotes where a shell needs them, so that the line can be pasted into a shell.
     let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
     say!("$ {}", shell_words::join(&words))?;
     // The child writes to the same stdout. A line that is still in our buffer would come after the
-    // child's output. Rust's buffer keeps no whole line today, but does not promise it; those of
-    // Python and C keep lines when stdout is a pipe.
+    // child's output. Today Rust's buffer holds no whole line back, but Rust does not promise that.
+    // The buffers of Python and C hold lines back when stdout is a pipe.
     io::stdout().flush().context("cannot write to stdout")?;
     #[cfg(unix)]
     leave_ctrl_c_to_the_child().context("cannot handle Ctrl-C")?;
@@ -51,30 +52,32 @@ pub fn run(command: &[OsString]) -> anyhow::Result<u8> {
     };
     match status.code() {
         Some(code) => say!("Exit code: {code}")?,
-        // "signal: 9 (SIGKILL)"
+        // Here `status` is printed as "signal: 9 (SIGKILL)".
         None => say!("Killed by {status}")?,
     }
     Ok(ending::shell_code(status))
 }
 
-/// Sets handlers for Ctrl-C and Ctrl-\\ that do nothing: the child decides what these do.
+/// Sets a handler that does nothing for SIGINT (Ctrl-C) and for SIGQUIT (`Ctrl-\`).
 ///
-/// A terminal sends their signals, SIGINT and SIGQUIT, to the parent as well. If the parent died of
-/// one, the exit code would be lost; and a child that handles the signal would go on, and read from
-/// the terminal at the same time as the shell does.
+/// A terminal sends these signals to the child and to us. The child decides whether it ends. If we
+/// ended before the child, its exit code would be lost. Also, a child that goes on would then read
+/// from the terminal at the same time as the shell. A handled signal interrupts our wait for the
+/// child, but the standard library then waits again.
 #[cfg(unix)]
 fn leave_ctrl_c_to_the_child() -> nix::Result<()> {
     use nix::sys::signal::{SigHandler, Signal, signal};
     extern "C" fn do_nothing(_: nix::libc::c_int) {}
 
-    // When a child becomes another program (exec), the system resets a signal that has a handler to
-    // its default action: Ctrl-C ends the child. A signal that we ignored (SIG_IGN) would stay
-    // ignored there, and Ctrl-C could not end the child.
+    // We set a handler, and do not ignore the signals (SIG_IGN). When the child becomes another
+    // program (exec), the system resets a signal that has a handler to its default action, so
+    // Ctrl-C can end the child. A signal that we ignored would stay ignored in the child, and
+    // Ctrl-C could not end it.
     for ctrl in [Signal::SIGINT, Signal::SIGQUIT] {
         // SAFETY: a handler that does nothing is safe at any moment.
         let before = unsafe { signal(ctrl, SigHandler::Handler(do_nothing)) }?;
         if matches!(before, SigHandler::SigIgn) {
-            // Our own parent wanted it ignored, in the child as well.
+            // The program that started us had this signal ignored, for the child as well.
             // SAFETY: no code of ours is installed as a handler.
             unsafe { signal(ctrl, SigHandler::SigIgn) }?;
         }
@@ -82,13 +85,13 @@ fn leave_ctrl_c_to_the_child() -> nix::Result<()> {
     Ok(())
 }
 
-/// Says why a program could not be started, and returns the exit code that a shell gives to that.
+/// Prints why a program could not be started, and returns the exit code that a shell would return.
 ///
 /// # Errors
-/// When it is not the program's fault: when the system has no room for another process, say.
+/// When the program is not the reason, for example when the system refuses another process.
 pub fn why_not(program: &OsStr, error: io::Error) -> anyhow::Result<u8> {
     let path = Path::new(program);
-    // A name without a slash is looked for in the folders of PATH. (An empty PATH is this folder.)
+    // A name without a slash is looked for in the folders of PATH only.
     let bytes = program.as_encoded_bytes().iter();
     let is_path = bytes.copied().map(char::from).any(std::path::is_separator);
     let is_there = is_path && path.exists();
@@ -101,16 +104,16 @@ pub fn why_not(program: &OsStr, error: io::Error) -> anyhow::Result<u8> {
     }
     let reason = match error.kind() {
         _ if is_there && path.is_dir() => "it is a directory".to_owned(),
-        ErrorKind::NotFound => {
-            "it is there, but what should run it is not: see the #! in its first line".to_owned()
-        }
+        ErrorKind::NotFound => "the file is there, but the program that should run it is not: \
+                                see the #! in its first line"
+            .to_owned(),
         ErrorKind::PermissionDenied => {
             format!("{error}: is it executable, and are you allowed to run it?")
         }
-        // A path through a file that is no folder.
+        // The path goes through a file as if it were a folder: `Cargo.toml/x`.
         ErrorKind::NotADirectory => error.to_string(),
         _ if error.raw_os_error() == Some(NO_PROGRAM) => {
-            // A shell would run it itself, as a script of its own. Python's `subprocess` does not.
+            // A shell would run such a file as a shell script. Python's `subprocess` does not.
             format!("{error}: a script's first line must name what runs it, as in #!/bin/sh")
         }
         _ => return Err(error).with_context(|| format!("cannot start {program:?}")),

@@ -4,10 +4,10 @@ use std::io;
 
 use os_pipe::PipeWriter;
 
-/// How many bytes fit into this pipe while nobody reads.
+/// How many bytes fit into this pipe while no process reads.
 ///
-/// Linux says it of each pipe: 64 KiB usually, less for a user who has very many pipes. See
-/// `F_GETPIPE_SZ` in fcntl(2).
+/// Linux can be asked for each pipe: the capacity is usually 64 KiB, and less if a user has very
+/// many pipes. See `F_GETPIPE_SZ` in fcntl(2).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn capacity(pipe: &PipeWriter) -> io::Result<usize> {
     use nix::fcntl::{FcntlArg, fcntl};
@@ -15,12 +15,12 @@ pub fn capacity(pipe: &PipeWriter) -> io::Result<usize> {
     usize::try_from(size).map_err(io::Error::other)
 }
 
-/// Other Unix systems cannot be asked. So another pipe is filled until it refuses to take more.
+/// Other Unix systems cannot be asked. So we fill another pipe until it takes no more.
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 pub fn capacity(_: &PipeWriter) -> io::Result<usize> {
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
     use std::io::Write;
-    // Without a reader it would not be full but broken.
+    // The reading end stays open: without a reader, a write would fail before the pipe is full.
     let (_reader, mut writer) = os_pipe::pipe()?;
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     let mut size = 0;
@@ -33,7 +33,8 @@ pub fn capacity(_: &PipeWriter) -> io::Result<usize> {
     }
 }
 
-/// Windows makes a pipe as large as was asked for, and os_pipe asks for the default: 4 KiB.
+/// On Windows, the program that makes a pipe asks for its capacity. `os_pipe` asks for the default,
+/// which is 4 KiB.
 #[cfg(windows)]
 pub fn capacity(_: &PipeWriter) -> io::Result<usize> {
     Ok(4096)

@@ -10,13 +10,20 @@ pub fn words(status: ExitStatus) -> String {
     }
 }
 
-/// The exit code that a shell gives to this: the child's own, or 128 + N for signal N.
+/// The exit code that a shell reports for a child: the child's own, or 128 + N if signal N killed
+/// it.
 pub fn shell_code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| Some(128 + signal(status)?));
-    // Windows has codes above 255. Ours says at least that it was not 0.
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+    let code = match (status.code(), signal(status)) {
+        (Some(code), _) => code,
+        (None, Some(number)) => 128 + number,
+        (None, None) => 1,
+    };
+    // Our own exit code is at most 255. Windows has others. For those we return 1, which still says
+    // that the code was not 0.
+    u8::try_from(code).unwrap_or(1)
 }
 
+/// The number of the signal that killed the child.
 #[cfg(unix)]
 fn signal(status: ExitStatus) -> Option<i32> {
     std::os::unix::process::ExitStatusExt::signal(&status)

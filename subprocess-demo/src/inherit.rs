@@ -1,12 +1,14 @@
-//! Which descriptors a child gets, and what a forgotten one does.
+//! Which descriptors a child gets, and what happens if one of them is the writing end of a pipe.
 //!
 //! Mirrors Python's `close_fds=True` and `pass_fds`. Run it with `cargo run -p subprocess-demo --
 //! inherit`.
 //!
-//! What to notice: a child gets every open descriptor that is not marked close-on-exec, whether it
-//! knows of it or not. Rust marks what it opens, and so does Python since 3.4; C marks nothing by
-//! itself. An unmarked writing end keeps its pipe open in a child that never uses it: the reader
-//! sees no end of file until that child has ended.
+//! What to notice: a new child has copies of all descriptors of its parent (fork). When the child
+//! becomes another program (exec), the system closes those that are marked close-on-exec. Rust
+//! marks every descriptor that it opens, and so does Python since 3.4; C marks none by itself.
+//! (Before the exec, the pipes for the child's stdin, stdout and stderr are copied to the numbers
+//! 0, 1 and 2. These copies are not marked.) An unmarked writing end stays open in a child that
+//! never uses it: the reader sees no end of file until that child has ended.
 
 use std::{
     env,
@@ -30,7 +32,7 @@ use crate::{
 /// The child of this lesson.
 pub const ROLES: [(&str, Role); 1] = [("look-for-descriptor", look_for_descriptor)];
 
-/// The variable that tells the child which descriptor to look for.
+/// The environment variable that tells the child which descriptor to look for.
 const DESCRIPTOR: &str = "DESCRIPTOR";
 
 /// How long we wait for an end of file that does not come, in milliseconds.
@@ -50,11 +52,11 @@ pub fn run() -> anyhow::Result<u8> {
         command.env(DESCRIPTOR, writer.as_raw_fd().to_string());
         let (mut child, answer) = start(command)?;
         say!("  the child: {answer}")?;
-        // Ours is closed. Is there another one?
+        // This closes our writing end. If the child has a copy of it, the pipe stays open.
         drop(writer);
         let ended = ends_within(reader.as_fd(), PATIENCE)?;
         say!("  end of file while the child lives: {}", yes_no(ended))?;
-        // The child waits for the end of its stdin.
+        // The child ends when its stdin ends.
         drop(child.stdin.take());
         child.wait().context("cannot wait for the child")?;
         let ended_then = ends_within(reader.as_fd(), 10_000)?;
@@ -74,7 +76,8 @@ fn start(mut command: Command) -> anyhow::Result<(Child, String)> {
     Ok((child, answer.context("cannot read the answer")?))
 }
 
-/// Whether a pipe into which nobody writes comes to its end.
+/// Whether the end of file comes within this time. No process writes into the pipe, so the end of
+/// file is all that `poll` can report.
 fn ends_within(pipe: BorrowedFd, milliseconds: u16) -> nix::Result<bool> {
     let mut asked = [PollFd::new(pipe, PollFlags::POLLIN)];
     loop {
@@ -89,11 +92,11 @@ fn yes_no(answer: bool) -> &'static str {
     if answer { "yes" } else { "no" }
 }
 
-/// The child: it says whether the descriptor is open here, and then does nothing.
+/// The child: it says whether it has the descriptor, and then waits for the end of its stdin.
 fn look_for_descriptor() -> anyhow::Result<u8> {
     let number = env::var(DESCRIPTOR).context("cannot read the descriptor's number")?;
     let number = number.parse().context("the descriptor is no number")?;
-    // SAFETY: it only asks the system about a number, which need not be an open descriptor.
+    // SAFETY: F_GETFD changes nothing. If the number is no open descriptor, `fcntl` returns -1.
     let is_open = unsafe { nix::libc::fcntl(number, nix::libc::F_GETFD) } != -1;
     let has = if is_open { "have" } else { "don't have" };
     say!("I {has} the writing end.")?;

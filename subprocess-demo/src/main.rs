@@ -1,12 +1,12 @@
 //! # subprocess-demo: another program as a child
 //!
-//! In the demos before this one, a child runs our own code. Here a child can be any program, and
-//! what connects us to it are its arguments, its standard streams and its exit code. The streams
-//! are pipes, so the lessons are about pipes too: who holds which end, when the end of file comes,
-//! and why the order of two lines matters.
+//! In the demos before this one, a child runs our own code. Here a child can be any program. It is
+//! connected to us by its arguments, its standard streams and its exit code. In most lessons the
+//! streams are pipes. So the lessons are about pipes too: which process holds which end, when the
+//! end of file comes, and why the order of two lines matters.
 //!
 //! ```text
-//! cargo run -p subprocess-demo                          the notes' own program: call.rs
+//! cargo run -p subprocess-demo                          the program of the study notes: call.rs
 //! cargo run -p subprocess-demo -- call COMMAND...       the same with any command
 //! cargo run -p subprocess-demo -- communicate           much text in, much text back
 //! cargo run -p subprocess-demo -- pipeline              three programs in a row
@@ -17,11 +17,12 @@
 //! cargo run -p subprocess-demo -- shell                 a user's text in a shell's command (Unix)
 //! ```
 //!
-//! Each lesson has the file of its name (`communicate` has two more: [`one_thread`], and
-//! [`own_command`] for a command of your own). The lessons share four files: [`role`] starts this program
-//! again as its own child, so that the children exist on every machine; [`ending`] says how a child
-//! ended; [`family`] is a child with its descendants, watched and ended as one; [`capacity`] says
-//! how much a pipe holds.
+//! Each lesson has a file of its name. `communicate` has two files more: [`one_thread`], and
+//! [`own_command`] for a command of your own. `merge` has one file more: [`one_pipe`]. The other
+//! files serve the lessons. [`role`] starts this program again as its own child, so that the
+//! children exist on every machine. [`ending`] says how a child ended. [`family`] watches a child
+//! together with its descendants, and ends them. [`capacity`] says how much a pipe holds.
+//! [`output`] prints lines and errors.
 
 use std::{ffi::OsString, process::ExitCode, time::Duration};
 
@@ -70,19 +71,19 @@ enum Lesson {
     Pipeline,
     /// Read a child's stdout and stderr as one stream, in the order written.
     Merge,
-    /// Ask a child to end when its time is up, and kill one that does not, with all its children.
+    /// Ask a child to end when its time is up; if it does not, kill it and its own children.
     Timeout {
         /// The time that each child has, in seconds.
         #[arg(long, default_value = "1", allow_negative_numbers = true, value_parser = seconds)]
         limit: Duration,
     },
-    /// See which descriptors a child gets, and what a forgotten one does.
+    /// See which descriptors a child gets, and what happens if one is the writing end of a pipe.
     #[cfg(unix)]
     Inherit,
     /// See why a user's text must not become part of a shell's command.
     #[cfg(unix)]
     Shell,
-    /// See a parent and its child wait for each other, and how to do it right.
+    /// See a parent and its child wait for each other for ever, and the order that works.
     Deadlock,
 }
 
@@ -93,7 +94,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<u8> {
     #[cfg(unix)]
     reset_sigchld()?;
-    // Before the command line is parsed: in a child of ours, its role is the whole program.
+    // Before the command line is parsed: a child of ours only runs the function of its role.
     let roles = [
         &communicate::ROLES[..],
         &pipeline::ROLES,
@@ -124,19 +125,21 @@ fn run() -> anyhow::Result<u8> {
 }
 
 /// Makes sure that we can wait for our children. The program that starts us may ignore SIGCHLD, and
-/// we inherit that. Then the system reaps our children itself, and we cannot learn how they ended.
+/// then we ignore it too. In that case the system reaps our children itself, and we cannot learn
+/// how they ended.
 #[cfg(unix)]
 fn reset_sigchld() -> anyhow::Result<()> {
     use anyhow::Context;
     use nix::sys::signal::{SigHandler, Signal, signal};
     // SAFETY: no code of ours is installed as a handler.
-    let before = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
-    before.context("cannot reset SIGCHLD").map(drop)
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.context("cannot reset SIGCHLD")?;
+    Ok(())
 }
 
+/// Reads a number of seconds on the command line.
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
-        Ok(seconds @ 0.0..=3600.0) => Ok(Duration::from_secs_f64(seconds)),
+        Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => {
             Err("a number of seconds from 0 to 3600 is allowed, with a fraction if need be".into())
         }

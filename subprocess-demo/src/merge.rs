@@ -3,13 +3,15 @@
 //! Mirrors Python's `Popen(..., stdout=PIPE, stderr=STDOUT)`, and `2>&1` in a shell. Run it with
 //! `cargo run -p subprocess-demo -- merge`.
 //!
-//! What to notice: a pipe keeps the order of what is written into it, whoever writes. Between two
-//! pipes there is no order: a parent that reads stdout from one and stderr from the other never
-//! learns which line came first. So the child gets the same pipe twice. On Unix two more things are
-//! shown (see [`crate::one_pipe`]). A write of up to `PIPE_BUF` bytes stays whole, even if others
-//! write at the same time; a larger one may be torn. And C's stdio, like Python, collects what goes
-//! to a pipe in a buffer, so it comes late. (To a terminal each line goes at once. `python3 -u` and
-//! `stdbuf -oL` turn the buffer off.)
+//! What to notice: one pipe keeps the order in which bytes are written into it. Between two pipes
+//! there is no order: a parent that reads stdout from one pipe and stderr from another never learns
+//! which line was written first. So here the child gets the same pipe as stdout and as stderr.
+//!
+//! On Unix the lesson shows two more things (see [`crate::one_pipe`]). A write of up to `PIPE_BUF`
+//! bytes stays whole, even if other processes write at the same time; a larger write may be torn.
+//! And a program may hold its output back: if stdout is a pipe, C's stdio collects the output in a
+//! buffer, and so does Python. (If stdout is a terminal, they write each line at once. With
+//! `python3 -u`, or with `stdbuf -oL` for a program in C, they do so to a pipe too.)
 
 use std::io::{self, BufRead, BufReader, Write};
 
@@ -40,7 +42,7 @@ pub fn run() -> anyhow::Result<u8> {
     drop(command);
 
     let checked = check_order(reader);
-    // We wait after the reading: a child whose pipe is full does not end before somebody reads.
+    // We wait only after we have read: a child whose pipe is full does not end before we read.
     let status = child.wait().context("cannot wait for the child")?;
     checked?;
     ensure!(status.success(), "the child: {}", ending::words(status));
@@ -50,7 +52,8 @@ pub fn run() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Reads the child's output to its end, and shows the first lines of it.
+/// Reads the child's output to its end, checks the order of its lines, and prints the first of
+/// them.
 fn check_order(pipe: PipeReader) -> anyhow::Result<()> {
     let mut number = 0;
     for text in BufReader::new(pipe).lines() {
@@ -70,14 +73,17 @@ fn check_order(pipe: PipeReader) -> anyhow::Result<()> {
 /// Rust writes each line at once, even to a pipe.
 fn write_to_both() -> anyhow::Result<u8> {
     for number in 1..=LINES {
-        match line(number) {
-            line if number % 2 == 1 => say!("{line}")?,
-            line => writeln!(io::stderr(), "{line}").context("cannot write to stderr")?,
+        let line = line(number);
+        if number % 2 == 1 {
+            say!("{line}")?;
+        } else {
+            writeln!(io::stderr(), "{line}").context("cannot write to stderr")?;
         }
     }
     Ok(0)
 }
 
+/// The line of this number.
 fn line(number: usize) -> String {
     let stream = if number % 2 == 1 { "stdout" } else { "stderr" };
     format!("{number} to {stream}")

@@ -1,8 +1,9 @@
-//! More about writers that share one pipe: the second part of `merge`, for Unix.
+//! More about processes that write to one pipe: the second and third part of `merge`, for Unix.
 //!
 //! POSIX promises that a write of up to `PIPE_BUF` bytes (4096 on Linux, at least 512 anywhere) is
-//! atomic: other writers' bytes come before or after it. A larger write may be torn: it waits in the
-//! middle when the pipe is full, and then another writer gets in. See pipe(7).
+//! atomic: the bytes of other writes come before or after it. A larger write may be torn: when the
+//! pipe is full, a part of the bytes is written, and the rest has to wait. Meanwhile another
+//! process may write. See pipe(7).
 
 use std::{
     ffi::CStr,
@@ -31,7 +32,7 @@ const WRITERS: usize = 4;
 /// How many records each writer writes.
 const RECORDS: usize = 100;
 
-/// More than a pipe holds: such a write has to wait in the middle.
+/// More than a pipe holds on Linux: such a write has to wait when a part of it is written.
 const LARGE: usize = 32 * libc::PIPE_BUF;
 
 pub fn run() -> anyhow::Result<()> {
@@ -55,10 +56,10 @@ pub fn run() -> anyhow::Result<()> {
     lines.iter().try_for_each(|line| say!("  {line}"))
 }
 
-/// Starts children whose stdout and stderr are one pipe.
+/// Starts children whose stdout and stderr are one pipe, and returns the reading end of the pipe.
 fn start(role: &str, count: usize) -> anyhow::Result<(impl Read, Vec<Child>)> {
     let (reader, writer) = os_pipe::pipe().context("cannot make a pipe")?;
-    let start = || -> anyhow::Result<Child> {
+    let start_one = || -> anyhow::Result<Child> {
         let mut command: Command = role::command(role)?;
         let clone = || writer.try_clone().context("cannot clone a pipe's end");
         command.stdout(clone()?).stderr(clone()?);
@@ -66,7 +67,7 @@ fn start(role: &str, count: usize) -> anyhow::Result<(impl Read, Vec<Child>)> {
     };
     let mut children = Vec::new();
     for _ in 0..count {
-        match start() {
+        match start_one() {
             Ok(child) => children.push(child),
             Err(error) => {
                 // Now the pipe has no reader: the children that were started fail at their next
@@ -77,7 +78,7 @@ fn start(role: &str, count: usize) -> anyhow::Result<(impl Read, Vec<Child>)> {
             }
         }
     }
-    // `writer` is dropped here. While we held it, the reader would find no end of file.
+    // `writer` is dropped here. If we kept it, the reader would find no end of file.
     Ok((reader, children))
 }
 
@@ -89,20 +90,24 @@ fn wait_for(children: Vec<Child>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads all records, and counts those that are not one writer's bytes from end to end.
+/// Reads all records, and counts those that are not the bytes of one single write.
 fn count_torn(pipe: impl Read, size: usize) -> anyhow::Result<usize> {
     let mut torn = 0;
     for record in BufReader::new(pipe).split(b'\n') {
         let record = record.context("cannot read the records")?;
-        let one_writer = record.windows(2).all(|pair| pair[0] == pair[1]);
-        torn += usize::from(record.len() != size - 1 || !one_writer);
+        // Is each letter equal to the next? The newline is not in `record`.
+        let one_letter = record.windows(2).all(|pair| pair[0] == pair[1]);
+        if record.len() != size - 1 || !one_letter {
+            torn += 1;
+        }
     }
     Ok(torn)
 }
 
-/// A writer: each record is one write of a letter again and again, with a newline at its end.
+/// A writer. Each record is one letter, repeated, with a newline at its end, and is written by one
+/// call.
 fn write_records(size: usize) -> anyhow::Result<u8> {
-    // Writers that were started one after another have different letters.
+    // The letter depends on the process id, so the writers usually have different letters.
     let letter = b'a' + (std::process::id() % 26) as u8;
     let mut record = vec![letter; size];
     record[size - 1] = b'\n';
@@ -113,13 +118,14 @@ fn write_records(size: usize) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Writes to stdout as a program in C does.
+/// Writes to stdout by C's stdio, as a program in C does, and then to stderr.
 fn by_stdio() -> anyhow::Result<u8> {
     const FIRST: &CStr = c"written first, to stdout";
-    // SAFETY: a string that ends with a zero byte is what it takes.
+    // SAFETY: `puts` takes a pointer to a string that ends with a zero byte. `FIRST` is such a
+    // string.
     let result = unsafe { libc::puts(FIRST.as_ptr()) };
     ensure!(result >= 0, "puts failed");
     writeln!(io::stderr(), "written second, to stderr").context("cannot write to stderr")?;
-    // The end of the program flushes C's buffer.
+    // C's buffer is flushed when the program ends: the first line is written only then.
     Ok(0)
 }

@@ -1,9 +1,10 @@
-//! `communicate` with a command of your own: how much it took and gave back, and how long that took.
+//! `communicate` with a command of your own: how many bytes go in and come back, and in what time.
 //!
 //! Run it with `cargo run -p subprocess-demo --release -- communicate --mib 64 cat`.
 //!
-//! What to notice: both ways move the same bytes. `cat` answers on stdout alone, and a command that
-//! does not read (`true`) takes only what its pipe holds.
+//! What to notice: both ways, by three threads and by one thread with `poll`, move the same bytes.
+//! `cat` writes to stdout alone. If the command does not read (`true`), we can write at most as
+//! much as the pipe holds. Then a write fails, since the command has ended.
 
 use std::{
     ffi::OsString,
@@ -24,7 +25,8 @@ const WAYS: &[(&str, Communicate)] = &[
     ("one thread, with poll", crate::one_thread::communicate),
 ];
 
-/// Sends the text to the command, in each of the ways. Returns the exit code of the last run.
+/// Runs the command once for each way, and sends it the text. Returns the exit code of the last
+/// run.
 pub fn run(command: &[OsString], text: &[u8]) -> anyhow::Result<u8> {
     let mut code = 0;
     for (how, communicate) in WAYS {

@@ -4,11 +4,12 @@
 //! Popen(..., stdin=p1.stdout)`, `p1.stdout.close()`. Run it with `cargo run -p subprocess-demo --
 //! pipeline`.
 //!
-//! What to notice: `count` never ends by itself, and nobody kills it. `take` ends after three
-//! lines, so `square`'s pipe has no reader any more, its write fails, and it ends; so `count`'s pipe
-//! has no reader, and `count` ends too. That works only if we hold no end of these pipes ourselves:
-//! while one reader is left anywhere, a writer does not fail but waits. The second time, the program
-//! in the middle fails. `take` only sees that its input ends, and a shell only looks at `take`.
+//! What to notice: `count` would write for ever, and no other process kills it. `take` ends after
+//! three lines. Then the pipe that `square` writes into has no reader any more, so the next write
+//! of `square` fails, and `square` ends. Then the same happens to `count`. This works only if we
+//! hold no reading end ourselves: while any process holds one, a write into a full pipe does not
+//! fail but waits. In the second pipeline, the program in the middle fails. `take` only sees that
+//! its input ends, and a shell only reports how `take` ended.
 
 use std::{
     io::{self, Write},
@@ -53,14 +54,15 @@ fn pipeline(names: [&str; 3]) -> anyhow::Result<()> {
             status.with_context(|| format!("cannot wait for {name}"))?,
         ));
     }
-    // Not earlier: those that were started are reaped, also if the next one could not be started.
+    // We return the error of a start only here, when the programs that did start are reaped.
     started?;
-    // All have ended: if nobody reads what we print from here on, no process is left behind.
+    // All programs have ended. So none is left behind if a line below cannot be printed.
     for (name, status) in &ends {
         say!("{name}: {}", ending::words(*status))?;
     }
     let codes: Vec<u8> = ends.iter().map(|end| ending::shell_code(end.1)).collect();
-    // The option `pipefail` of a shell: the code of the last one that failed.
+    // A shell's option `pipefail`: the exit code of the rightmost program that failed (`rfind`
+    // searches from the right), or 0 if none failed.
     let pipefail = codes.iter().rfind(|code| **code != 0).unwrap_or(&0);
     say!(
         "Exit code in a shell: {}; with pipefail: {pipefail}",
@@ -68,33 +70,38 @@ fn pipeline(names: [&str; 3]) -> anyhow::Result<()> {
     )
 }
 
-/// Starts three programs, each reading what the one before it writes.
+/// Starts three programs, each reading what the one before it writes. At the end we hold no end of
+/// a pipe.
 fn start_all(names: [&str; 3], children: &mut Vec<Child>) -> anyhow::Result<()> {
-    // Since Rust 1.87, `std::io::pipe` does the same.
+    // Since Rust 1.87, `std::io::pipe` does the same as `os_pipe::pipe`.
     let (first_reader, first_writer) = os_pipe::pipe().context("cannot make a pipe")?;
     children.push(start(names[0], Stdio::null(), first_writer)?);
-    // That call took our writing end, and closed it. If we kept it, the second program would never
-    // see an end of file, not even after the first one's end.
+    // `first_writer` is closed now: a value that is given to a function belongs to the function,
+    // and `start` drops it. If we kept it, the second program would never read an end of file, not
+    // even after the end of the first program.
     let (second_reader, second_writer) = os_pipe::pipe().context("cannot make a pipe")?;
     children.push(start(names[1], first_reader, second_writer)?);
-    // And this one took our reading end of the first pipe: the second program has the only one now.
-    // If we kept it, `count` would fill the pipe and then wait for ever, for us to read.
+    // `first_reader` and `second_writer` are closed now. If we kept `first_reader`, `count` would
+    // fill the first pipe and then wait for ever, because we could still read.
     children.push(start(names[2], second_reader, Stdio::inherit())?);
+    // And `second_reader` is closed. If we kept it, `square` would fill the second pipe and then
+    // wait for ever.
     Ok(())
 }
 
-/// Starts a program of the pipeline. Our own copies of its pipes' ends are closed when `command` goes
-/// out of scope.
+/// Starts a program of the pipeline. Its command holds our own copies of the pipes' ends: they are
+/// closed when `command` is dropped, at the end of this function.
 fn start(name: &str, input: impl Into<Stdio>, output: impl Into<Stdio>) -> anyhow::Result<Child> {
     let mut command = role::command(name)?;
     let child = command.stdin(input).stdout(output).spawn();
     child.with_context(|| format!("cannot start {name}"))
 }
 
-/// The first program: 1, 2, 3, and so on.
+/// The first program: it writes 1, 2, 3, and so on.
 ///
-/// A program written in C gets the signal SIGPIPE when it writes to a pipe without a reader, and is
-/// killed by it: so it ends even if it does not check its writes. This program does the same.
+/// When a program written in C writes to a pipe without a reader, the signal SIGPIPE kills it. So
+/// it ends even if it does not check its writes. A Rust program begins with SIGPIPE ignored, so
+/// this one sets the signal back to its default action.
 fn count() -> anyhow::Result<u8> {
     #[cfg(unix)]
     {
@@ -102,16 +109,17 @@ fn count() -> anyhow::Result<u8> {
         // SAFETY: no code of ours is installed as a handler.
         unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
     }
+    // From 1 on, without an end.
     for number in 1_u64.. {
         say!("{number}")?;
     }
     Ok(0)
 }
 
-/// The second: the square of each number.
+/// The second program: it writes the square of each number.
 ///
-/// A program written in Rust ignores the signal, and its write fails with the error EPIPE instead.
-/// Then it decides itself what to do; ours ends with exit code 0 (see `output.rs`).
+/// It ignores SIGPIPE, as Rust programs do. So its write fails with the error EPIPE, and the
+/// program decides what to do. This one ends with exit code 0 (see `output.rs`).
 fn square() -> anyhow::Result<u8> {
     for line in io::stdin().lines() {
         let number: u64 = line.context("cannot read stdin")?.parse()?;
@@ -120,7 +128,7 @@ fn square() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Instead of the second: a program that fails after two lines.
+/// The second program of the second pipeline: it passes two lines on, and then fails.
 fn fail() -> anyhow::Result<u8> {
     for line in io::stdin().lines().take(2) {
         say!("{}", line.context("cannot read stdin")?)?;
@@ -128,7 +136,7 @@ fn fail() -> anyhow::Result<u8> {
     Ok(3)
 }
 
-/// The third: three lines are enough.
+/// The third program: it passes three lines on, and ends.
 fn take() -> anyhow::Result<u8> {
     for line in io::stdin().lines().take(3) {
         say!("{}", line.context("cannot read stdin")?)?;

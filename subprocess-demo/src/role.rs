@@ -1,11 +1,11 @@
-//! Children that exist on every machine: this program itself, started again with the name of the
-//! role that it plays.
+//! Children that exist on every machine: this program itself, started again with the name of a
+//! function. Such a function is called a role.
 //!
-//! What a child does stands beside what its parent does, in the lesson's own file. `main.rs` has
-//! the table of all roles. No child outlives its lesson: each child ends when its input ends or its
-//! output fails. The other end of that pipe is held by the lesson, or by another of its children, so
-//! it is closed however the lesson ends. (If a child is killed, its own children may go on:
-//! `timeout` shows what to do about that.)
+//! The roles of a lesson stand in the lesson's own file, beside what their parent does. `main.rs`
+//! has the table of all roles. No child outlives its lesson: each child ends at the latest when its
+//! input ends or its output fails. The other end of that pipe is held by the lesson or by another
+//! of its children. So the pipe is closed however the lesson ends. (If a child is killed, its own
+//! children may go on: `timeout` shows what to do about that.)
 
 use std::{
     env,
@@ -17,13 +17,13 @@ use std::{
 
 use anyhow::{Context, anyhow};
 
-/// What a child does; what it returns becomes its exit code.
+/// A function that a child runs. What it returns becomes the child's exit code.
 pub type Role = fn() -> anyhow::Result<u8>;
 
 /// The first argument of a child of ours. The name of its role follows.
 const ROLE: &str = "--role";
 
-/// A command that starts a child in the role of this name.
+/// A command that starts a child, which then runs the role of this name.
 pub fn command(name: &str) -> anyhow::Result<Command> {
     let program = env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(program);
@@ -31,7 +31,7 @@ pub fn command(name: &str) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// In a child: plays its role, and returns the result. In any other process: `None`.
+/// In a child of ours: runs its role, and returns the result. In any other process: returns `None`.
 pub fn play(roles: &[(&str, Role)]) -> Option<anyhow::Result<u8>> {
     let mut args = env::args_os().skip(1);
     if args.next().as_deref() != Some(OsStr::new(ROLE)) {
@@ -44,18 +44,22 @@ pub fn play(roles: &[(&str, Role)]) -> Option<anyhow::Result<u8>> {
     })
 }
 
-/// In a child that may be stuck elsewhere: ends it when its stdin ends.
+/// Starts a thread that ends this process when stdin ends. This is for a child whose main thread
+/// may be waiting for something else.
 pub fn end_with_stdin() -> anyhow::Result<()> {
     let watch = || {
         let _ = wait_for_end_of_stdin();
         process::exit(1)
     };
+    // `Builder` returns an error where `thread::spawn` would panic.
     let started = thread::Builder::new().spawn(watch);
-    started.context("cannot start a thread").map(drop)
+    started.context("cannot start a thread")?;
+    Ok(())
 }
 
 /// Waits until stdin ends.
 pub fn wait_for_end_of_stdin() -> anyhow::Result<()> {
-    let waited = io::copy(&mut io::stdin(), &mut io::sink());
-    waited.context("cannot read stdin").map(drop)
+    // A sink discards what is written into it.
+    io::copy(&mut io::stdin(), &mut io::sink()).context("cannot read stdin")?;
+    Ok(())
 }

@@ -3,10 +3,15 @@
 //! Mirrors Python's `subprocess.run(f"echo {text}", shell=True)` and `subprocess.run(["echo",
 //! text])`. Run it with `cargo run -p subprocess-demo -- shell`.
 //!
-//! What to notice: a program gets its arguments as a vector of strings, and no character in them has
-//! a meaning. A shell makes such vectors from one string: for a shell, `;`, `$`, `*` and a space
-//! mean something, and whoever writes the text writes a command. Without a shell there is nothing
-//! to quote. Where a shell is needed, the text goes beside its command, as an argument.
+//! What to notice: a program gets its arguments as a list of strings, and the system gives no
+//! character in them a meaning. A shell makes such lists from one string, its command. In this
+//! string `;`, `$`, `*` and a space have a meaning. So if a user's text becomes a part of the
+//! string, the user can write commands. Without a shell there is nothing to quote.
+//!
+//! If a shell is needed, give it the text beside its command, as an argument. The shell puts the
+//! text in the place of `"$1"` when it has already read the command, so a `;` in the text ends
+//! nothing. (The quotes keep the text one argument. Without them the shell would split it at
+//! spaces, and would replace `*` by file names.)
 
 use std::process::{Command, Stdio};
 
@@ -35,21 +40,17 @@ pub fn run() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Runs a program with its arguments, and prints both and its output.
-fn show(title: &str, vector: &[&str]) -> anyhow::Result<()> {
+/// Prints a program with its arguments, runs it, and prints its output.
+fn show(title: &str, words: &[&str]) -> anyhow::Result<()> {
     say!("{title}")?;
-    say!("  {vector:?}")?;
-    let output = Command::new(vector[0])
-        .args(&vector[1..])
+    say!("  {words:?}")?;
+    let (program, arguments) = (words[0], &words[1..]);
+    let output = Command::new(program)
+        .args(arguments)
         .stderr(Stdio::inherit())
         .output()
-        .with_context(|| format!("cannot run {:?}", vector[0]))?;
-    ensure!(
-        output.status.success(),
-        "{:?}: {}",
-        vector[0],
-        output.status
-    );
+        .with_context(|| format!("cannot run {program:?}"))?;
+    ensure!(output.status.success(), "{program:?}: {}", output.status);
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         say!("    {line}")?;
     }

@@ -1,13 +1,14 @@
-//! A child that hangs, and its own children, are gone when the time is up.
+//! A child that hangs is ended when its time is up, and its own children with it.
 //!
 //! Mirrors Python's `subprocess.run(..., timeout=1)`, which kills the child alone: its children go
 //! on. Run it with `cargo run -p subprocess-demo -- timeout`.
 //!
-//! What to notice: first we ask a child to end (SIGTERM), since a program may have something to
-//! finish. The first child here does so. The second ignores the signal, and so do its children.
-//! Then we send SIGKILL, which no program can refuse, to the child's whole process group: if only
-//! the child ended, its own children would go on. We do not assume that all have ended, we see it:
-//! all of them hold the writing end of one pipe, and at its end of file nobody holds it any more.
+//! What to notice: first we ask a child to end, by SIGTERM, since a program may have work to
+//! finish. The first child here finishes its work and ends. The second child ignores the signal,
+//! and so do its own children. Then we send SIGKILL, which no program can ignore. Both signals go
+//! to the child's whole process group: if only the child ended, its own children would go on. We do
+//! not assume that all of them have ended, we check it. All of them hold the writing end of one
+//! pipe. If we read the end of file from that pipe, no process holds the writing end any more.
 
 use std::time::{Duration, Instant};
 
@@ -27,13 +28,13 @@ pub const ROLES: [(&str, Role); 3] = [
     ("helper", helper),
 ];
 
-/// How long a child may take to end after it was asked.
+/// How long a child may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long the system may take to end what was killed.
+/// How long it may take until all processes have ended after SIGKILL.
 const CLEARING: Duration = Duration::from_secs(10);
 
-/// Runs two children, each for at most `limit`.
+/// Runs two children. Each has the time `limit`, and is ended after that.
 pub fn run(limit: Duration) -> anyhow::Result<u8> {
     let polite = run_child("polite", limit)?;
     let stubborn = run_child("stubborn", limit)?;
@@ -45,7 +46,7 @@ fn run_child(role: &str, limit: Duration) -> anyhow::Result<u8> {
     let mut family = Family::start(role::command(role)?)?;
     let id = family.id();
     let watched = watch(&mut family, limit);
-    // Also if the watching failed: no process may be left behind.
+    // Also if `watch` failed: no process may be left behind.
     let status = family.end()?;
     let ended_by_us = watched?;
     say!("Child {id}: {}", ending::words(status))?;
@@ -56,7 +57,8 @@ fn run_child(role: &str, limit: Duration) -> anyhow::Result<u8> {
     })
 }
 
-/// Watches the family to its end, and returns whether we had to end it.
+/// Waits until the child and its own children have ended, and ends them when the time is up.
+/// Returns whether we ended them.
 fn watch(family: &mut Family, limit: Duration) -> anyhow::Result<bool> {
     say!("Child {} has {} s.", family.id(), limit.as_secs_f64())?;
     if family.relay(limit)? {
@@ -86,24 +88,26 @@ fn watch(family: &mut Family, limit: Duration) -> anyhow::Result<bool> {
 
 /// The first child: it ends when it is asked.
 fn polite() -> anyhow::Result<u8> {
-    // A blocked signal does not end us: it waits until we take it (`asked.wait` below). We block it
-    // before we start a thread, since a new thread inherits what is blocked. If a thread did not
-    // block it, the signal could be delivered to that thread, and would end us.
+    // A blocked signal does not end us: it stays pending until we take it (`sigterm.wait` below).
+    // We block SIGTERM before `end_with_stdin` starts a thread, since a new thread inherits which
+    // signals are blocked. If any thread did not block SIGTERM, the system could deliver it to that
+    // thread, and it would end the whole process.
     #[cfg(unix)]
-    let asked = {
+    let sigterm = {
         use nix::sys::signal::{SigSet, Signal};
-        let asked = SigSet::from(Signal::SIGTERM);
-        asked.thread_block().context("cannot block SIGTERM")?;
-        asked
+        let sigterm = SigSet::from(Signal::SIGTERM);
+        sigterm.thread_block().context("cannot block SIGTERM")?;
+        sigterm
     };
     role::end_with_stdin()?;
     say!("I end when I am asked.")?;
     #[cfg(unix)]
     {
-        asked.wait().context("cannot wait for SIGTERM")?;
+        sigterm.wait().context("cannot wait for SIGTERM")?;
         say!("I was asked: my work is saved, and I end.")?;
         Ok(0)
     }
+    // Windows has no SIGTERM, so there this child waits until it is killed.
     #[cfg(not(unix))]
     loop {
         std::thread::park();
@@ -115,7 +119,8 @@ fn stubborn() -> anyhow::Result<u8> {
     #[cfg(unix)]
     {
         use nix::sys::signal::{SigHandler, Signal, signal};
-        // What is ignored stays ignored in the children, and in any program that they run.
+        // A signal that is ignored here stays ignored in the children, and in any program that they
+        // run.
         // SAFETY: no code of ours is installed as a handler.
         unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }?;
     }
@@ -125,9 +130,9 @@ fn stubborn() -> anyhow::Result<u8> {
             .context("cannot start a helper")
     };
     let mut helpers = [start()?, start()?];
-    let ids = helpers.each_ref().map(|helper| helper.id());
+    let ids = [helpers[0].id(), helpers[1].id()];
     say!("I don't end when asked, nor do my children {ids:?}.")?;
-    // This stands for a hang. Stdin ends only if the lesson itself ends.
+    // This stands for a hang: stdin ends only if the lesson itself ends.
     role::wait_for_end_of_stdin()?;
     for helper in &mut helpers {
         helper.wait().context("cannot wait for a helper")?;
@@ -135,7 +140,7 @@ fn stubborn() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// A child of the second child. It inherits its stdin.
+/// A child of the second child. Its stdin is inherited from the second child.
 fn helper() -> anyhow::Result<u8> {
     role::wait_for_end_of_stdin()?;
     Ok(0)
