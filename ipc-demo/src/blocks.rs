@@ -1,18 +1,18 @@
 //! How much goes through a pipe: one process writes blocks, another reads them.
 //!
-//! Mirrors Python's `send_bytes` in a loop, on `Pipe(duplex=False)`; and it is what `dd
-//! if=/dev/zero bs=64k count=40000 | dd of=/dev/null bs=64k` does. Python's default `Pipe()` is not
-//! a pipe but a pair of sockets, which go both ways: so the same is done through one, where the
-//! system has it. Run it with `cargo run -r -p ipc-demo -- pipe --items 40000`.
+//! Mirrors Python's `send_bytes` in a loop, on `Pipe(duplex=False)`. The shell command
+//! `dd if=/dev/zero bs=64k count=40000 | dd of=/dev/null bs=64k` does the same. Python's default
+//! `Pipe()` is a pair of sockets, which go both ways. So the blocks also go through such a pair,
+//! where the system has one. Run it with `cargo run -r -p ipc-demo -- pipe --items 40000`.
 //!
-//! What to notice: how much the pipe holds. If it is one block only, writer and reader take turns,
-//! and for each turn the system switches processes. If it is several, both work at the same time.
-//! Linux makes a pipe larger on request, up to /proc/sys/fs/pipe-max-size. With `pipe --items 40000
-//! --size 1048576` it holds one block again.
+//! What to notice: how much the pipe holds. If it holds one block only, writer and reader take
+//! turns, and the system switches processes for each turn. If it holds several blocks, both work at
+//! the same time. Linux makes a pipe larger on request, up to /proc/sys/fs/pipe-max-size. With
+//! `pipe --items 40000 --size 1048576` the pipe holds one block again.
 //!
-//! Most of the time goes into copying: into the pipe, and out of it. On Linux the writer can lend its
-//! memory to the pipe instead. Then the first copy is not made. The second is faster, too: it is
-//! always the same block here, so its bytes are still in the processor's cache.
+//! Copying takes most of the time: into the pipe, and out of it. On Linux the writer can lend its
+//! memory to the pipe instead. Then the first copy is not made. The second copy is faster, too: the
+//! block is always the same one here, so its bytes are still in the processor's cache.
 
 use std::{
     io::{Read, Write},
@@ -28,7 +28,7 @@ use crate::{child::command, output::say};
 
 #[derive(Args)]
 pub struct Options {
-    /// Instead of talking, the child sends so many blocks as fast as it can.
+    /// Instead of a dialogue, the child sends so many blocks as fast as it can.
     #[arg(long, allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..))]
     items: Option<u32>,
@@ -45,7 +45,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// How many blocks of how many bytes, if blocks are wanted.
+    /// How many blocks, and of how many bytes. Without `--items`, the `?` returns `None`.
     pub fn blocks(&self) -> Option<(u32, usize)> {
         Some((self.items?, self.size as usize))
     }
@@ -71,7 +71,8 @@ pub fn run(items: u32, size: usize) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Has a child `write` or `lend` the blocks, and reads them.
+/// Starts a child that passes the blocks (`how` is `write` or `lend`), and reads them. Prints how
+/// fast it was.
 fn transfer(
     items: u32,
     size: usize,
@@ -85,19 +86,21 @@ fn transfer(
     command.stdout(writer);
     let start = Instant::now();
     let mut child = command.spawn().context("cannot start the child")?;
-    // `command` holds a copy of the writing end. While that is open, no end of file comes.
+    // `command` keeps the writing end that it was given. While that is open, the end of file does
+    // not come.
     drop(command);
 
     let mut bytes = 0;
     let read = loop {
         match reader.read(&mut block) {
+            // 0 bytes are the end of file.
             Ok(0) => break Ok(()),
             Ok(n) => bytes += n as u64,
             Err(error) => break Err(error),
         }
     };
     let seconds = start.elapsed().as_secs_f64();
-    // If we stopped early, the child is still writing. Now its next write fails.
+    // After an error the child may still be writing. Without a reader, its next write fails.
     drop(reader);
     let status = child.wait().context("cannot wait for the child")?;
     read.context("cannot read from the child")?;
@@ -115,16 +118,19 @@ fn megabytes_per_second(bytes: u64, seconds: f64) -> f64 {
     bytes as f64 / seconds / 1e6
 }
 
-/// The child.
+/// The child: writes the blocks to its stdout. `argument` is how many, of what size, and how.
 pub fn write(argument: String) -> anyhow::Result<u8> {
     let words: Vec<&str> = argument.split(' ').collect();
+    // Three words, or an error.
     let [items, size, how] = words[..] else {
         bail!("how many of what size, and how?");
     };
     let (items, size): (u32, usize) = (items.parse()?, size.parse()?);
-    // For ever: what is lent must stay as it is until it has been read, and nobody tells us when.
+    // `leak`: the block is never freed. Memory that is lent must stay as it is until it has been
+    // read, and the system does not tell when that is.
     let block = block(size)?.leak();
-    // The pipe itself: Rust's stdout would look for line ends in every block first.
+    // This writes to the pipe directly. Rust's own stdout would first search each block for line
+    // ends.
     let mut stdout = os_pipe::dup_stdout().context("cannot copy stdout")?;
     for item in 1..=items {
         match how {
@@ -137,7 +143,8 @@ pub fn write(argument: String) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Puts a block into a pipe as it is: not a copy of it, but the memory that it is in.
+/// Puts a block into a pipe without a copy: the pipe gets the pages of memory in which the block
+/// is.
 #[cfg(target_os = "linux")]
 fn lend(pipe: &os_pipe::PipeWriter, mut block: &[u8]) -> std::io::Result<()> {
     use std::io::IoSlice;
@@ -145,6 +152,7 @@ fn lend(pipe: &os_pipe::PipeWriter, mut block: &[u8]) -> std::io::Result<()> {
     use nix::fcntl::{SpliceFFlags, vmsplice};
 
     while !block.is_empty() {
+        // Like a write, this may take only the first part of the block.
         let lent = vmsplice(pipe, &[IoSlice::new(block)], SpliceFFlags::empty())?;
         block = &block[lent..];
     }
@@ -160,11 +168,12 @@ fn block(size: usize) -> anyhow::Result<Vec<u8>> {
     Ok(block)
 }
 
-/// Asks for a pipe that holds more, and says what it holds.
+/// Asks the system for a pipe that holds more (from 64 KiB to 1 MiB). Returns how much it holds.
 #[cfg(target_os = "linux")]
 fn widen(pipe: &PipeReader, bytes: usize) -> String {
     use nix::fcntl::{FcntlArg, fcntl};
-    // Refused to a user whose pipes hold much already; the old capacity will do then.
+    // The system may refuse this if the user's pipes hold much already. Then the pipe stays as it
+    // was.
     let wish = bytes.clamp(1 << 16, 1 << 20) as i32;
     let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(wish));
     match fcntl(pipe, FcntlArg::F_GETPIPE_SZ) {
@@ -173,7 +182,7 @@ fn widen(pipe: &PipeReader, bytes: usize) -> String {
     }
 }
 
-/// Elsewhere the system does not say.
+/// Only Linux has these calls.
 #[cfg(not(target_os = "linux"))]
 fn widen(_: &PipeReader, _: usize) -> String {
     "unknown size".to_owned()

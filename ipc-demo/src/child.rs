@@ -1,18 +1,23 @@
-//! A child process of ours, and how it gets its arguments.
+//! How a child of this program is started, and how it gets its arguments.
 //!
-//! In Python's `Process(target=read, args=(q,))` a queue is an argument. Here an end of a channel can
-//! be one, too. The parent starts this program once more, in a role, and the child asks for its
-//! arguments:
+//! In Python's `Process(target=read, args=(q,))` a queue is an argument. Here an end of a channel
+//! can be one, too. The parent starts this program once more, in a role. A command line is only
+//! text, so it cannot pass an end of a channel. It passes the name of a server of the parent, and
+//! the child asks there for its arguments:
 //!
 //! ```text
-//! parent                                            child
-//! opens a server, starts the child  ---- name ---->
-//!                                   <-- an inbox --  connects to that name
-//! sends the arguments               ------------->  receives them
+//! parent                                             child
+//! opens a server, starts the child  --- its name -->  makes a channel, connects to the server
+//! accepts the child                 <--- sender ----  sends the channel's sender to the parent
+//! sends the arguments into it       -- arguments -->  receives them from the channel
 //! ```
 //!
-//! The child's stdin is its *lifeline*: a pipe of which only the parent has the writing end. However
-//! the parent ends, the child then reads the end of file there, and ends too.
+//! A child inherits stdin, stdout and stderr, and nothing else that this program has opened: the
+//! rest is close-on-exec, as in Python.
+//!
+//! In several lessons the child's stdin is a *lifeline*: a pipe of which only the parent has the
+//! writing end. The parent writes nothing there. In whatever way the parent ends, its writing end
+//! is closed, so the child reads the end of file and ends too: see [`end_with_parent`].
 
 use std::{
     env,
@@ -30,17 +35,21 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::folder::{self, Folder};
 
-/// What a child does. The text is the name of the server from which [`arguments`] come, or, for a
-/// child that was started by its [`command`] alone, whatever its parent wrote there.
+/// What a child runs: a function that returns the exit code.
+///
+/// Its `text` comes from the command line. If [`Child::start`] has started the child, the text is
+/// the name of the parent's server: the function gives it to [`arguments`]. If a lesson has started
+/// the child by [`command`], the text is what that lesson has given to [`command`].
 pub type Role = fn(text: String) -> anyhow::Result<u8>;
 
-/// As the first argument, it tells this program that it is a child; the role and its text follow.
+/// The first argument of a child. The second is its role, the third is the text for the role.
 const CHILD: &str = "--child";
 
-/// How often the parent, while it waits for a child's message, looks whether the child has died.
+/// The parent waits so long for a child's message before it checks whether the child has ended.
+/// Then it waits again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The command that starts this program once more, as a child in a role.
+/// The command that starts this program once more, as a child in the role of that name.
 pub fn command(role: &str, text: &str) -> anyhow::Result<Command> {
     let program = env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(program);
@@ -55,10 +64,12 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts a child in a role, with arguments in which the ends of channels may travel.
+    /// Starts a child in a role, with `lifeline` as its stdin, and sends it its arguments. Ends of
+    /// channels may be among them. (`A` is the type of the arguments: any type that can be turned
+    /// into bytes and back.)
     ///
     /// # Errors
-    /// When it cannot be started, and when it ends before it has its arguments.
+    /// The child cannot be started, or it ends before it has its arguments.
     pub fn start<A>(
         role: &'static str,
         lifeline: impl Into<Stdio>,
@@ -70,7 +81,7 @@ impl Child {
         Self::start_with_output(role, lifeline, Stdio::inherit(), arguments)
     }
 
-    /// The same, but the child's stdout leads to somewhere else than ours.
+    /// As [`Self::start`], but the child does not inherit the parent's stdout: it gets `stdout`.
     pub fn start_with_output<A>(
         role: &'static str,
         stdin: impl Into<Stdio>,
@@ -81,7 +92,8 @@ impl Child {
         A: Serialize + DeserializeOwned + Send + 'static,
     {
         have_descriptors().with_context(|| format!("cannot start the {role}"))?;
-        // On Linux the server is a socket. Its folder is removed when this function returns.
+        // On Linux the server is a socket in this folder. When this function returns, `_folder` is
+        // dropped, which removes the folder.
         let _folder = Folder::new()?;
         let (server, name) = IpcOneShotServer::<IpcSender<A>>::new()
             .with_context(|| format!("cannot open a server for the {role}"))?;
@@ -91,23 +103,28 @@ impl Child {
             .spawn()
             .with_context(|| format!("cannot start the {role}"))?;
         let mut child = Self { role, process };
-        let inbox = child.first_message(server).inspect_err(|_| {
-            // The child may still be there. It gets no arguments, so it has nothing to do.
+        let sender = child.first_message(server).inspect_err(|_| {
+            // This runs only after an error. The child may still run, but gets no arguments.
             let _ = child.process.kill();
             let _ = child.process.wait();
         })?;
-        // If the child has died since then, that is found when we wait for it.
-        let _ = inbox.send(arguments);
+        // An error here means that the child has ended since. A later `wait` or `join` reports
+        // that.
+        let _ = sender.send(arguments);
         Ok(child)
     }
 
-    /// Waits for the child's message, or for its death.
+    /// Waits for the child's first message.
+    ///
+    /// # Errors
+    /// The child ends before it has sent the message.
     fn first_message<M>(&mut self, server: IpcOneShotServer<M>) -> anyhow::Result<M>
     where
         M: Serialize + DeserializeOwned + Send + 'static,
     {
         let role = self.role;
-        // `accept` waits for ever if the child dies before it connects. So a thread waits there.
+        // If the child ends before it connects, `accept` waits for ever. So a thread calls
+        // `accept`, while this one checks from time to time whether the child has ended.
         let (accepted, result) = mpsc::channel();
         thread::Builder::new()
             .spawn(move || accepted.send(server.accept()))
@@ -115,15 +132,18 @@ impl Child {
         loop {
             match result.recv_timeout(LOOK_AGAIN) {
                 Ok(result) => {
+                    // `_` is the server's end of the connection, which is dropped at once. It is
+                    // not close-on-exec: if it stayed open, the next child would inherit it.
                     let (_, message) =
                         result.with_context(|| format!("the {role} sent no first message"))?;
                     return Ok(message);
                 }
+                // The thread has ended without a result: the library has panicked.
                 Err(RecvTimeoutError::Disconnected) => bail!("cannot accept the {role}"),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if let Some(status) = self.process.try_wait().context("cannot wait")? {
-                // A child that is well does not end before it has its arguments.
+                // A child that has had no error waits for its arguments, and does not end.
                 bail!("the {role} ended before it had its arguments: {status}");
             }
         }
@@ -134,7 +154,7 @@ impl Child {
         self.process.id()
     }
 
-    /// Waits until the child has ended, and returns how.
+    /// Waits until the child has ended, and returns how it ended.
     pub fn wait(mut self) -> anyhow::Result<ExitStatus> {
         let status = self.process.wait();
         status.with_context(|| format!("cannot wait for the {} ({})", self.role, self.id()))
@@ -143,7 +163,7 @@ impl Child {
     /// Waits until the child has ended.
     ///
     /// # Errors
-    /// When it failed.
+    /// The child failed: its exit code is not 0, or a signal has killed it.
     pub fn join(self) -> anyhow::Result<()> {
         let (role, id) = (self.role, self.id());
         let status = self.wait()?;
@@ -152,36 +172,42 @@ impl Child {
     }
 }
 
-/// Makes sure that a few descriptors are free. If the library ran out of them half-way, it would
-/// panic, and could not even remove the server's folder.
+/// Makes sure that six descriptors are free. If there were none left in the middle of its work, the
+/// library would panic. And the server's folder would stay, since removing it takes a descriptor
+/// too.
 fn have_descriptors() -> io::Result<()> {
-    for _ in [os_pipe::pipe()?, os_pipe::pipe()?, os_pipe::pipe()?] {}
+    let pipes = [os_pipe::pipe()?, os_pipe::pipe()?, os_pipe::pipe()?];
+    drop(pipes);
     Ok(())
 }
 
-/// In a child: asks the parent for the arguments.
+/// In a child: asks the parent for the arguments, and waits for them. `server` is the name of the
+/// parent's server.
 pub fn arguments<A>(server: String) -> anyhow::Result<A>
 where
     A: Serialize + DeserializeOwned,
 {
-    let (inbox, arguments) = ipc::channel().context("cannot make a channel")?;
+    let (sender, arguments) = ipc::channel().context("cannot make a channel")?;
     let connected = IpcSender::connect(server.clone());
+    // The child has connected or has failed to. It needs the folder no more.
     folder::leave(&server);
     connected
         .context("cannot connect to the parent")?
-        .send(inbox)
+        .send(sender)
         .context("cannot ask for the arguments")?;
     arguments.recv().context("cannot receive the arguments")
 }
 
-/// In a child: starts a thread that ends the child as soon as its parent has ended. (The rest of the
-/// child may be waiting for something else.)
+/// In a child with a lifeline: starts a thread that ends the child as soon as the parent has ended.
+/// (The child's first thread may be waiting for something else at that moment.)
 ///
-/// A child calls this after it has its arguments. Before that it must not end so suddenly: it still
-/// has to remove the socket's folder. And if the parent ends then, the child's `recv` fails.
+/// A child that needs [`arguments`] calls this only afterwards. Before, the thread could end the
+/// child while the socket's folder is still there. And until then the child needs no such thread:
+/// if the parent ends before it has sent the arguments, [`arguments`] returns an error.
 pub fn end_with_parent() -> anyhow::Result<()> {
     let wait = || {
-        // Nothing is ever written there, so this returns when the last writing end is closed.
+        // The parent writes nothing to the lifeline. So this waits for the end of file, and returns
+        // when the last writing end is closed.
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         process::exit(1)
     };
@@ -191,8 +217,9 @@ pub fn end_with_parent() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// In a child: plays its role, and returns what came of it. Anywhere else: `None`.
+/// In a child: runs the function of its role, and returns its result. In a parent: returns `None`.
 pub fn play_role(roles: &[(&str, Role)]) -> Option<anyhow::Result<u8>> {
+    // The first word of a command line is the program: it is skipped.
     let mut args = env::args_os().skip(1);
     if args.next().as_deref() != Some(OsStr::new(CHILD)) {
         return None;

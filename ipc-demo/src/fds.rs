@@ -1,10 +1,11 @@
-//! Descriptors that are passed to a process which is already there.
+//! Descriptors that are passed to a process which already runs.
 //!
 //! Mirrors Python's `socket.send_fds` and `socket.recv_fds`. Run it with `cargo run -p ipc-demo --
 //! fds`.
 //!
-//! A child inherits the descriptors that its parent had when it was started, and no later one. A
-//! socket of Unix can pass on more, to any process at its other end, related or not:
+//! A child can only inherit descriptors that its parent had when it started the child, and of these
+//! only those that are not close-on-exec. A Unix socket can pass on any descriptor at any time, to
+//! any process at its other end. That process need not be a child:
 //!
 //! ```text
 //! sender   -- sendmsg: one byte of data, and SCM_RIGHTS: [descriptor] -->   receiver, by recvmsg
@@ -12,8 +13,9 @@
 //!
 //! This is what ipc-channel does on Linux when the end of a channel, or shared memory, is sent.
 //!
-//! What to notice: no bytes of the pipe or the file are sent, and not the descriptor's number
-//! either. The receiver gets a descriptor of its own to the same open file, as if by `dup`.
+//! What to notice: no bytes of the pipe or of the file are sent. The sender gives its descriptor's
+//! number to `sendmsg`. The system makes a new descriptor in the receiver, often with another
+//! number, for the same open file, as `dup` does within one process.
 
 use std::{
     env,
@@ -42,7 +44,8 @@ use crate::{
 pub fn run() -> anyhow::Result<u8> {
     let (socket, mut child) = start()?;
     let passed = pass(&socket, child.id());
-    // If there was an error, the child is still waiting for a descriptor. This tells it to end.
+    // After an error, the child may still be waiting for a descriptor. Without this socket it gets
+    // an error, and ends.
     drop(socket);
     let status = child.wait().context("cannot wait for the child")?;
     let lines = passed?;
@@ -51,7 +54,8 @@ pub fn run() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Starts a process that gets a name only, and returns the socket by which it has connected to that.
+/// Starts a child that gets only the name of a socket. Returns the connection, when the child has
+/// connected to that name.
 fn start() -> anyhow::Result<(UnixStream, Child)> {
     let folder = Folder::new()?;
     let path = folder.path().join("socket");
@@ -60,17 +64,22 @@ fn start() -> anyhow::Result<(UnixStream, Child)> {
         .context("the path for temporary files is no text")?;
     let listener =
         UnixListener::bind(path).with_context(|| format!("cannot make the socket {path}"))?;
+    // The child holds the writing end of this pipe, and writes nothing. (It is the child's stdin
+    // only because a child inherits that.) When the child ends, the pipe is at its end.
     let (ended, held_by_child) = os_pipe::pipe().context("cannot make a pipe")?;
     let mut command = command("fd-receiver", path)?;
     let mut child = command
         .stdin(held_by_child)
         .spawn()
         .context("cannot start the child")?;
+    // This closes the parent's copy of the writing end.
     drop(command);
 
-    // `accept` alone would wait for ever if the child ended before it connected.
+    // Waits until the child has connected, or has ended. If the child ended before it connected,
+    // `accept` alone would wait for ever.
     let mut either = [listener.as_fd(), ended.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
     let polled = poll(&mut either, PollTimeout::NONE);
+    // `Some(true)` for the listener, the first of the two: there is a connection to accept.
     if polled.is_err() || either[0].any() != Some(true) {
         let _ = child.kill();
         let status = child.wait().context("cannot wait for the child")?;
@@ -93,7 +102,8 @@ fn pass(socket: &UnixStream, id: u32) -> anyhow::Result<Vec<String>> {
 
     let (mut reader, writer) = os_pipe::pipe().context("cannot make a pipe")?;
     send(socket, &writer)?;
-    // Now the message holds the writing end, or the child does: so the pipe is not at its end.
+    // This does not end the pipe. A writing end is still open: in the child, or in the message that
+    // the child has not received yet.
     drop(writer);
     let mut text = String::new();
     reader
@@ -109,7 +119,7 @@ fn pass(socket: &UnixStream, id: u32) -> anyhow::Result<Vec<String>> {
     file.read_exact(&mut [0; 4])
         .context("cannot read this program's file")?;
     send(socket, &file)?;
-    // The child answers by closing its socket.
+    // Waits until the child has read the file. Then the child ends, which closes its socket.
     let mut socket = socket;
     socket
         .read_to_end(&mut Vec::new())
@@ -123,16 +133,20 @@ fn pass(socket: &UnixStream, id: u32) -> anyhow::Result<Vec<String>> {
     Ok(lines)
 }
 
+/// Sends a descriptor through the socket.
 fn send(socket: &UnixStream, descriptor: &impl AsFd) -> anyhow::Result<()> {
+    // The number here. The system replaces it by the receiver's number.
     let rights = [descriptor.as_fd().as_raw_fd()];
-    // One byte at least: a message without data may not carry a descriptor.
+    // At least one byte of data: a message without data carries no descriptor.
     let data = [IoSlice::new(b"d")];
     let control = [ControlMessage::ScmRights(&rights)];
     let socket = socket.as_raw_fd();
     let sent = sendmsg::<()>(socket, &data, &control, MsgFlags::empty(), None);
+    // `map(drop)`: how many bytes were sent is not needed.
     sent.context("cannot send a descriptor").map(drop)
 }
 
+/// Receives a descriptor from the socket.
 fn receive(socket: &UnixStream) -> anyhow::Result<OwnedFd> {
     let (mut byte, mut space) = ([0], cmsg_space!([i32; 1]));
     let mut data = [IoSliceMut::new(&mut byte)];
@@ -149,14 +163,15 @@ fn receive(socket: &UnixStream) -> anyhow::Result<OwnedFd> {
         .next()
     {
         Some(ControlMessageOwned::ScmRights(rights)) => {
-            // SAFETY: the system has just made this descriptor, for us, and nobody else knows of it.
+            // SAFETY: the system has just made this descriptor for this process, and nothing else
+            // in it uses the descriptor.
             Ok(unsafe { OwnedFd::from_raw_fd(rights[0]) })
         }
         _ => bail!("a message came without a descriptor"),
     }
 }
 
-/// The child. It inherited nothing of what it uses here.
+/// The child. It has inherited neither the socket nor the pipe nor the file.
 pub fn receive_all(name: String) -> anyhow::Result<u8> {
     let socket = UnixStream::connect(&name);
     folder::leave(&name);
@@ -164,7 +179,7 @@ pub fn receive_all(name: String) -> anyhow::Result<u8> {
 
     let mut pipe = File::from(receive(&socket)?);
     write!(pipe, "written by {}", process::id()).context("cannot write to the pipe")?;
-    // The last writing end: now the parent reads the end of file.
+    // This closes the last writing end: now the parent reads the end of file.
     drop(pipe);
     let mut file = File::from(receive(&socket)?);
     file.read_exact(&mut [0; 6])

@@ -1,14 +1,20 @@
 //! The folder in which a server's socket lies until a child has connected to it.
 //!
-//! It is removed however this program ends:
+//! Its name is `ipc-demo-` and the parent's process id. It lies in the folder for temporary files.
+//! A parent makes it each time it starts a child. It is removed in whatever way the processes end:
 //!
-//! - After the child has connected, both sides remove it. One of them may have been killed.
-//! - Ctrl-C has to wait as long as the folder is there. A blocked signal is not lost: it is pending,
-//!   and is delivered as soon as it is unblocked.
-//! - If a parent and its child are both killed (SIGKILL), they can remove nothing. So the folder is
-//!   named after the parent's process id, and the next run removes those whose process has ended.
+//! - When the child has connected, both the parent and the child remove the folder, because one of
+//!   them may have been killed.
+//! - On Ctrl-C, the terminal sends SIGINT to all processes of its foreground process group: to the
+//!   parent and to all children. If that ended them at once, nobody would remove the folder. So
+//!   SIGINT, SIGTERM and SIGHUP are blocked while the folder is there. A blocked signal is not
+//!   lost: it is pending, and is delivered when it is unblocked. Until then Ctrl-C seems to do
+//!   nothing.
+//! - SIGKILL cannot be blocked. If it kills both the parent and the child, neither removes the
+//!   folder. The next run does: it removes each such folder if no process has the id in its name.
+//!   (If a new process has that id by then, the folder stays.)
 //!
-//! (Only Unix has such sockets, and ipc-channel uses none of them on macOS.)
+//! (Windows has no such sockets. On macOS ipc-channel uses none, but the lesson fds does.)
 
 #[cfg(unix)]
 pub use unix::{Folder, leave, prepare};
@@ -32,13 +38,16 @@ mod unix {
 
     const PREFIX: &str = "ipc-demo-";
 
-    /// While this lives, the folder is there, and the signals of [`signals`] are blocked.
+    /// While this value exists, the folder is there, and the signals of [`signals`] are blocked.
     pub struct Folder {
+        /// The signals that were blocked before.
         blocked_before: SigSet,
     }
 
     impl Folder {
         pub fn new() -> anyhow::Result<Self> {
+            // This blocks them for the calling thread only. That suffices: the parent has no other
+            // thread now, and the threads and children that it starts inherit the mask.
             let blocked_before = signals()
                 .thread_swap_mask(SigmaskHow::SIG_BLOCK)
                 .context("cannot block signals")?;
@@ -55,20 +64,22 @@ mod unix {
 
     impl Drop for Folder {
         fn drop(&mut self) {
-            // It fails if the child was faster.
+            // This fails if the child has removed the folder already.
             let _ = fs::remove_dir_all(self.path());
-            // It fails for a wrong argument only.
+            // A pending signal is delivered now. (This fails only for a wrong argument.)
             let _ = self.blocked_before.thread_set_mask();
         }
     }
 
-    /// In a child that has connected to `socket`: removes it with the folder in which it lies, and
-    /// unblocks the signals. (A child inherits the mask that its parent had when it was started.)
+    /// In a child that has connected to `socket`, or has failed to: removes the socket and its
+    /// folder, and unblocks the signals. (The child has inherited the parent's mask.)
     pub fn leave(socket: &str) {
         let socket = Path::new(socket);
-        let is_run = |folder: &&Path| parent_of(folder.file_name()).is_some();
-        if let Some(folder_of_run) = socket.ancestors().find(is_run) {
-            // These fail if the parent was faster.
+        // ipc-channel makes one more folder in that of the run, and puts the socket there. So these
+        // folders are removed from the inner one to the outer one.
+        let is_of_run = |folder: &&Path| parent_of(folder.file_name()).is_some();
+        if let Some(folder_of_run) = socket.ancestors().find(is_of_run) {
+            // These fail if the parent has removed them already.
             let _ = fs::remove_file(socket);
             let folders = socket.ancestors().skip(1);
             for folder in folders.take_while(|folder| folder.starts_with(folder_of_run)) {
@@ -78,36 +89,41 @@ mod unix {
         let _ = signals().thread_unblock();
     }
 
-    /// The signals by which a user ends a process.
+    /// The signals that ask a process to end: SIGINT comes from Ctrl-C, SIGTERM from `kill`, SIGHUP
+    /// from a terminal that is closed.
     fn signals() -> SigSet {
         [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
             .into_iter()
             .collect()
     }
 
-    /// In a parent, before it makes anything: removes what is left of runs that were killed, and
-    /// tells the library where to put its files.
+    /// In a parent, before it makes its folder: removes the folders of runs that were killed, and
+    /// tells ipc-channel to put its sockets into this run's folder.
     pub fn prepare() {
+        // `flatten` leaves out what cannot be read.
         for entry in fs::read_dir(env::temp_dir())
             .into_iter()
             .flatten()
             .flatten()
         {
             let parent = parent_of(Some(&entry.file_name()));
+            // `kill` without a signal only asks about a process. ESRCH: there is no such process.
             if parent.is_some_and(|id| kill(Pid::from_raw(id), None) == Err(Errno::ESRCH)) {
-                // Another user's folder stays.
+                // This fails for another user's folder, which stays.
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-        // Nobody has told it before.
+        // This fails only if it was called before.
         let _ = tempfile::env::override_temp_dir(&own());
     }
 
-    /// The process id in the name of a run's folder.
+    /// The process id in the name of a run's folder. For any other name, one of the `?` returns
+    /// `None`.
     fn parent_of(name: Option<&OsStr>) -> Option<i32> {
         name?.to_str()?.strip_prefix(PREFIX)?.parse().ok()
     }
 
+    /// The path of this run's folder.
     fn own() -> PathBuf {
         env::temp_dir().join(format!("{PREFIX}{}", process::id()))
     }

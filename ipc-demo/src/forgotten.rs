@@ -1,12 +1,18 @@
-//! The forgotten writer: a reader waits for the end of file, but holds a writing end itself.
+//! A writing end that was not closed: a reader waits for the end of file, but holds a writing end
+//! of the pipe itself.
 //!
-//! The second part of `cargo run -p ipc-demo -- hangup`. This is the most frequent hang with pipes.
-//! It is run here in a child, under a watchdog; then again with the one line that was missing.
+//! This is the second part of `cargo run -p ipc-demo -- hangup`, and a frequent cause of a hang.
+//! The parent is a watchdog. It starts the reader as a child, and kills it if the end of file does
+//! not come. Then it runs the reader once more, with the line that was missing.
 //!
 //! ```text
-//! we, the watchdog <---- the reader <---- the writer
-//!                        (and does it hold a writing end?)
+//! the parent, a watchdog <---- the reader <---- the writer, a child of the reader
+//!                       stdout            pipe
 //! ```
+//!
+//! To find the cause of such a hang on Linux, while the process hangs: `ls -l /proc/PID/fd` lists
+//! its descriptors. A pipe is `pipe:[number]`; `lr-x` marks a reading end, `l-wx` a writing end.
+//! The reader here has both ends of the same number. (On macOS: `lsof -p PID`.)
 
 use std::{
     io::{BufRead, BufReader},
@@ -19,20 +25,21 @@ use anyhow::{Context, bail, ensure};
 
 use crate::{child, output::say};
 
-/// How long the watchdog waits for an end of file that is not to come.
+/// How long the watchdog waits for an end of file that is not expected to come.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// How long for one that is to come, and does at once: more than any machine can be busy.
+/// How long it waits for what is expected to come at once. This is long, because the machine may be
+/// busy.
 const GENEROUS_LIMIT: Duration = Duration::from_secs(30);
 
 /// What the reader is told to do with its copy of the writing end.
-const FORGET: &str = "forget";
+const KEEP: &str = "keep";
 const CLOSE: &str = "close";
 
 pub fn run() -> anyhow::Result<u8> {
-    say!("A pipe's writer has ended, but its reader has forgotten a writing end. The reader:")?;
+    say!("A pipe's writer has ended, but its reader still holds a writing end. The reader:")?;
     ensure!(
-        !sees_the_end(FORGET, LIMIT)?,
+        !sees_the_end(KEEP, LIMIT)?,
         "a pipe ended, although a writing end was open"
     );
     say!("The same, but the reader has closed that end. The reader:")?;
@@ -43,26 +50,29 @@ pub fn run() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Runs a reader, and returns whether the end of file came to it. If not, it is killed.
+/// Runs a reader, and returns whether it has read the end of file. If it has not, it is killed.
 fn sees_the_end(argument: &str, limit: Duration) -> anyhow::Result<bool> {
     let (lifeline, _held) = os_pipe::pipe().context("cannot make a pipe")?;
     let (remarks, stdout) = os_pipe::pipe().context("cannot make a pipe")?;
-    // A read cannot be told when to give up. So a thread reads, and we wait for the thread.
-    let (read, lines) = mpsc::channel();
+    // A read of a pipe has no time limit. So a thread reads what the reader prints, until the end
+    // or an error (`map_while`), and passes it on through a channel: `recv_timeout` has a limit.
+    let (sender, lines) = mpsc::channel();
     let line_reader = thread::Builder::new()
         .spawn(move || {
             for line in BufReader::new(remarks).lines().map_while(Result::ok) {
-                let _ = read.send(line);
+                let _ = sender.send(line);
             }
         })
         .context("cannot start a thread")?;
     let mut command = child::command("end-awaiter", argument)?;
     let started = command.stdin(lifeline).stdout(stdout).spawn();
-    // `command` holds a writing end. Without this line, we would be the ones who forgot it.
+    // `command` keeps the writing end of the pipe from the reader to the watchdog. Without this
+    // line, the watchdog would make the same mistake: its thread would wait for ever.
     drop(command);
     let mut reader = started.context("cannot start the reader")?;
 
     let ended = watch(reader.id(), &lines, limit);
+    // If `ended` is `Ok(false)` or an error, the reader may still run.
     if !matches!(ended, Ok(true)) {
         let _ = reader.kill();
     }
@@ -71,13 +81,14 @@ fn sees_the_end(argument: &str, limit: Duration) -> anyhow::Result<bool> {
     ended
 }
 
-/// Tells what the reader says, and returns whether it came to the end of file in time.
+/// Prints what the reader prints, and returns whether it has read the end of file in time. (It does
+/// not look which process holds the writing end. That is known here.)
 fn watch(reader: u32, lines: &Receiver<String>, limit: Duration) -> anyhow::Result<bool> {
     let line = lines
         .recv_timeout(GENEROUS_LIMIT)
         .context("the reader has read no line")?;
     say!("  {line}")?;
-    // Now the writer has ended and its line is read, so nothing remains but the end.
+    // Now the writer has ended, and its only line has been read. Only the end of file is missing.
     match lines.recv_timeout(limit) {
         Ok(line) => {
             say!("  {line}")?;
@@ -94,7 +105,7 @@ fn watch(reader: u32, lines: &Receiver<String>, limit: Duration) -> anyhow::Resu
     }
 }
 
-/// The reader, a child.
+/// The reader: starts the writer, and reads until the end of file.
 pub fn await_end(argument: String) -> anyhow::Result<u8> {
     child::end_with_parent()?;
     let (pipe, writing_end) = os_pipe::pipe().context("cannot make a pipe")?;
@@ -105,7 +116,8 @@ pub fn await_end(argument: String) -> anyhow::Result<u8> {
         "the writer failed"
     );
     // The writer has ended, and its copy of the writing end is closed. But `command` keeps the one
-    // that it was given, since a command can be run again. This is the line that is forgotten:
+    // that it was given, since a command can be run again. `drop(command)` closes it. That is the
+    // line which is missing in the first run.
     if argument == CLOSE {
         drop(command);
     }
@@ -120,7 +132,7 @@ pub fn await_end(argument: String) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The reader's own child.
+/// The writer, a child of the reader.
 pub fn write_line(_: String) -> anyhow::Result<u8> {
     say!("one line")?;
     Ok(0)

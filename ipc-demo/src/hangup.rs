@@ -1,12 +1,18 @@
-//! The other side dies: what the reader and the writer of a pipe see, and those of a channel.
+//! The other side dies: what the reader and the writer see, of a pipe and of a channel.
 //!
 //! Mirrors Python's `EOFError` and `BrokenPipeError`. Run it with `cargo run -p ipc-demo --
 //! hangup`.
 //!
-//! What to notice: what was sent before the writer died still arrives. Then a pipe ends as if all
-//! were well, while a channel says that it is disconnected. A writer learns that its reader
-//! has died only at its next write. Its earlier writes had no error, but what the reader had not
-//! read is lost. So a program that must know sends a message for the end, and waits for an answer.
+//! What to notice: what was sent before the writer died still arrives. Then a pipe is at the end of
+//! file, and a channel is disconnected. Both are the same after a writer that has finished: the
+//! reader cannot tell a writer's death from its normal end. A writer learns that its reader has
+//! died only at its next write. Its earlier writes had no error, but what the reader had not read
+//! is lost. So two programs that must know more send a message for it: the writer a last one, "this
+//! is the end", and the reader an answer.
+//!
+//! A write to a pipe without a reader does two things: the system sends SIGPIPE to the writer, and
+//! the write returns the error "Broken pipe". By default SIGPIPE ends the process. A Rust program
+//! ignores SIGPIPE from its start, as Python does, so it sees the error.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -37,7 +43,8 @@ fn pipe_loses_its_writer() -> anyhow::Result<()> {
     let mut command = child::command("dying-pipe-writer", "")?;
     let status = command.stdout(writer).status();
     let status = status.context("cannot run the writer")?;
-    // `command` holds the last writing end now. While that is open, no end of file comes.
+    // `command` keeps the writing end that it was given. It is the last one now: while it is open,
+    // the end of file does not come.
     drop(command);
 
     say!("A pipe's writer has written three words and died ({status}). The reader:")?;
@@ -47,7 +54,7 @@ fn pipe_loses_its_writer() -> anyhow::Result<()> {
     say!("  reads the end of file: no error, as if the writer had finished")
 }
 
-/// A child of [`pipe_loses_its_writer`].
+/// The child of [`pipe_loses_its_writer`].
 pub fn write_to_pipe(_: String) -> anyhow::Result<u8> {
     for word in WORDS {
         say!("{word}")?;
@@ -63,8 +70,8 @@ fn pipe_loses_its_reader() -> anyhow::Result<()> {
     let mut command = child::command("dying-pipe-reader", "")?;
     let status = command.stdin(reader).status();
     let status = status.context("cannot run the reader")?;
-    // `command` holds the last reading end now. While that is open, a write has no error; when the
-    // pipe is full, it waits for ever.
+    // `command` keeps the reading end that it was given. It is the last one now: while it is open,
+    // a write returns no error, and a write to a full pipe waits for ever.
     drop(command);
 
     say!("A pipe's reader has read one of three words and died ({status}). The writer:")?;
@@ -72,12 +79,12 @@ fn pipe_loses_its_reader() -> anyhow::Result<()> {
         Ok(()) => bail!("a pipe without a reader took a word"),
         Err(error) => say!("  writes four: {error}")?,
     }
-    say!("  had no error for two and three, which are lost")
+    say!("  got no error when it wrote two and three: both are lost")
 }
 
-/// A child of [`pipe_loses_its_reader`].
+/// The child of [`pipe_loses_its_reader`].
 pub fn read_from_pipe(_: String) -> anyhow::Result<u8> {
-    // Exactly "one\n". Rust's own stdin would read ahead.
+    // Reads exactly "one\n". Rust's own stdin would read as much as it can, into a buffer.
     let mut word = [0; 4];
     let mut stdin = os_pipe::dup_stdin().context("cannot copy stdin")?;
     stdin
@@ -101,7 +108,7 @@ fn channel_loses_its_sender() -> anyhow::Result<()> {
     say!("  receives the error {error:?}")
 }
 
-/// A child of [`channel_loses_its_sender`].
+/// The child of [`channel_loses_its_sender`].
 pub fn send(server: String) -> anyhow::Result<u8> {
     let sender: IpcSender<String> = child::arguments(server)?;
     for word in WORDS {
@@ -117,20 +124,21 @@ fn channel_loses_its_receiver() -> anyhow::Result<()> {
     for word in WORDS {
         sender.send(word.to_owned()).context("cannot send")?;
     }
-    // This is what the child waits for.
+    // The child waits for the end of file on its stdin, and then dies.
     drop(held);
     let status = child.wait()?;
 
     say!("A channel's receiver has received one of three words and died ({status}). The sender:")?;
     match sender.send("four".to_owned()) {
         Ok(()) => bail!("a channel without a receiver took a word"),
-        // Linux tells "connection reset" from "broken pipe": the first if anything was unread.
+        // Linux returns "Connection reset" if the receiver had not read everything when it died,
+        // and else "Broken pipe".
         Err(error) => say!("  sends four: the error {error:?}")?,
     }
-    say!("  had no error for two and three, which are lost")
+    say!("  got no error when it sent two and three: both are lost")
 }
 
-/// A child of [`channel_loses_its_receiver`].
+/// The child of [`channel_loses_its_receiver`].
 pub fn receive(server: String) -> anyhow::Result<u8> {
     let receiver: IpcReceiver<String> = child::arguments(server)?;
     let word = receiver.recv().context("cannot receive")?;
@@ -139,7 +147,8 @@ pub fn receive(server: String) -> anyhow::Result<u8> {
     die()
 }
 
-/// Ends this process as `kill -9` does: nothing of ours runs any more, and nobody is told.
+/// Ends this process as `kill -9` does: no code of this program runs any more in it, and it sends
+/// no last message. (`-> !`: this function never returns.)
 pub fn die() -> ! {
     #[cfg(unix)]
     let _ = nix::sys::signal::raise(nix::sys::signal::SIGKILL);

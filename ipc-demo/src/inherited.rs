@@ -1,4 +1,5 @@
-//! What this program is protected from: what it inherits, and a library that panics.
+//! Protects this program from an ignored SIGCHLD, which it may inherit, and from a library that
+//! panics.
 
 use std::{
     any::Any,
@@ -9,25 +10,28 @@ use std::{
 
 use crate::output::report_error;
 
-/// Runs all that this program does.
+/// Runs `program`, which is all that this program does.
 ///
 /// # Errors
-/// What `program` returns, and what the system refuses to it.
+/// Those of `program`; or SIGCHLD cannot be reset.
 pub fn run(program: impl FnOnce() -> anyhow::Result<u8>) -> anyhow::Result<u8> {
     #[cfg(unix)]
     reset_sigchld()?;
     report_the_librarys_panics();
-    // Caught, and not ended at once: so what was opened is closed, and what was made is removed.
+    // A panic is caught here, as Python's `except` catches an exception. Before that, all values of
+    // the functions that it leaves are dropped: so pipes are closed and folders are removed.
+    // (`AssertUnwindSafe`: no value that the panic has left half changed is used afterwards.)
     panic::catch_unwind(AssertUnwindSafe(program)).unwrap_or_else(the_librarys_or_ours)
 }
 
-/// Makes sure that we can wait for our children. Who starts us may ignore SIGCHLD, and we inherit
-/// that: then the system reaps our children itself, and `wait` fails with "no child processes".
+/// Makes sure that this program can wait for its children. If its parent ignores SIGCHLD, it
+/// inherits that. Then the system reaps the children itself, and `wait` fails with "no child
+/// processes".
 #[cfg(unix)]
 fn reset_sigchld() -> anyhow::Result<()> {
     use anyhow::Context;
     use nix::sys::signal::{SigHandler, Signal, signal};
-    // SAFETY: no handler is installed: the default action of SIGCHLD is none.
+    // SAFETY: this installs no handler. The default action of SIGCHLD is to do nothing.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.context("cannot reset SIGCHLD")?;
     Ok(())
 }
@@ -37,12 +41,14 @@ static LIBRARY_PANICKED: AtomicBool = AtomicBool::new(false);
 
 /// ipc-channel 0.23 panics where the system refuses it something: a descriptor, space for a file,
 /// memory to share (`platform/unix/mod.rs`: `From<io::Error> for UnixError`, `BackingStore::new`).
-/// To the user of a program that is an error as any other. Our own panics stay what they are.
+/// For the user of this program that is an error as any other, so it is printed as one line. A
+/// panic of this program's own code is a bug, and is printed as usual.
 fn report_the_librarys_panics() {
     let default = panic::take_hook();
     panic::set_hook(Box::new(move |panic| match panic.location() {
         Some(place) if place.file().contains("ipc-channel") => {
             let error = io::Error::last_os_error();
+            // Only the first panic is printed. Others may follow from it.
             if !LIBRARY_PANICKED.swap(true, Ordering::Relaxed) {
                 report_error(format_args!(
                     "the system refused something to ipc-channel: {error}"
@@ -53,6 +59,8 @@ fn report_the_librarys_panics() {
     }));
 }
 
+/// A panic of the library has been printed already, and the exit code is 1. A panic of this
+/// program's own code goes on.
 fn the_librarys_or_ours(panic: Box<dyn Any + Send>) -> anyhow::Result<u8> {
     if LIBRARY_PANICKED.load(Ordering::Relaxed) {
         return Ok(1);

@@ -1,22 +1,24 @@
-//! One counter in shared memory, several processes that add to it: without a lock, and with one.
+//! Several processes add to one number in shared memory: without a lock, and with one.
 //!
-//! Mirrors Python's `Value('Q', lock=False)`, `Lock` and `Event`. Run it with `cargo run -p ipc-demo
-//! -- lock`.
+//! Mirrors Python's `Value('Q', lock=False)`, `Lock` and `Event`. Run it with
+//! `cargo run -p ipc-demo -- lock`.
 //!
-//! The lock is the oldest one that there is between processes: a pipe that holds one byte, the
-//! token. A process that wants the lock reads the byte; the read waits while another process has
-//! it. A process that is done writes the byte back.
+//! The lock is a pipe that holds one byte, the token. To take the lock, a process reads the byte.
+//! The read waits while another process has it. To release the lock, the process writes the byte
+//! back.
 //!
 //! ```text
 //! each child:  stdin  <---- reading end    [ token ]    writing end <---- stdout  :each child
 //! ```
 //!
-//! What to notice: without the lock, additions are lost, since two processes may read the same
-//! number, and each writes that number plus one. With the lock none is lost, but each has to wait.
-//! This lock does not know which process has it: if that one dies, the token is lost, and the others
-//! would wait for ever. Here the parent sees the death and puts the token back. But it cannot know
-//! whether the owner had finished, so what the lock protected may be half done. A *robust* mutex
-//! tells the next owner just that: robust.rs.
+//! What to notice: without the lock, additions are lost. Two processes may read the same number,
+//! and then each writes that number plus one. With the lock no addition is lost, but each process
+//! has to wait for the others.
+//!
+//! This lock does not know which process has it. If its owner dies, the token is lost, and the
+//! other processes would wait for ever. Here the parent sees the death and puts the token back. But
+//! it cannot know whether the owner had finished. So what the lock protects may be half changed. A
+//! *robust* mutex tells the next owner of the death: robust.rs.
 
 use std::{
     io::{Read, Write},
@@ -42,12 +44,12 @@ use crate::{
 const CHILDREN: u64 = 4;
 const ADDITIONS: u64 = 5_000;
 
-/// What a child does with the counter.
+/// How a child adds to the number.
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Way {
     Unlocked,
     Locked,
-    /// Takes the lock, and dies with it.
+    /// Takes the lock, and dies before it has added.
     DieLocked,
 }
 
@@ -71,10 +73,10 @@ pub fn run() -> anyhow::Result<u8> {
     let mut race = Race::new()?;
     for child in race.start(1, 1, Way::DieLocked)? {
         let status = child.wait()?;
-        say!("A process has taken the lock and died ({status}). The next one waits.")?;
+        say!("A process has taken the lock and died ({status}): the token is lost.")?;
     }
     let next = race.start(1, 1, Way::Locked)?;
-    say!("The parent, which saw the death, puts the token back.")?;
+    say!("The next process waits until the parent, which saw the death, puts the token back.")?;
     race.release()?;
     join_all(next)?;
     let sum = race.number();
@@ -86,8 +88,11 @@ pub fn run() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Waits for the children in the order in which they end: one that was killed while it had the lock
-/// keeps the others waiting, so it must be seen first.
+/// Waits for all children, in the order in which they end.
+///
+/// A child that is killed while it has the lock keeps the others waiting for ever, so its end must
+/// be noticed before theirs. Then this returns an error, the lesson drops its [`Event`]s, and that
+/// ends the others: see [`end_with`].
 fn join_all(children: Vec<Child>) -> anyhow::Result<()> {
     let (ended, results) = mpsc::channel();
     for child in children {
@@ -96,15 +101,20 @@ fn join_all(children: Vec<Child>) -> anyhow::Result<()> {
             .spawn(move || ended.send(child.join()))
             .context("cannot start a thread")?;
     }
+    // Now only the threads hold a sender, so `results` ends with the last of them.
     drop(ended);
+    // `collect` returns the first error as soon as it comes.
     results.iter().collect()
 }
 
-/// What the children race for: the number, and the lock.
+/// What the children use: the number, and the lock.
 struct Race {
+    /// The number is in this.
     memory: IpcSharedMemory,
+    /// The two ends of the lock's pipe.
     take: PipeReader,
     put: PipeWriter,
+    /// Kept as long as the children run: see [`end_with`].
     events: Vec<Event>,
 }
 
@@ -117,11 +127,12 @@ impl Race {
             put,
             events: Vec::new(),
         };
+        // This puts the token into the pipe for the first time.
         race.release()?;
         Ok(race)
     }
 
-    /// Starts so many children. They begin together, when all are there.
+    /// Starts `count` children. They begin to add when all have been started.
     fn start(&mut self, count: u64, additions: u64, way: Way) -> anyhow::Result<Vec<Child>> {
         let mut event = Event::default();
         let mut children = Vec::new();
@@ -149,18 +160,21 @@ impl Race {
     }
 }
 
-/// Several processes wait until it is set. Each has a channel of its own to wait at, in which the
-/// message also waits for one that comes late.
+/// An event for which several processes wait until the parent sets it. Each process has a channel
+/// of its own. The parent sets the event by a message into each channel. The message stays there
+/// until the process receives it, so a process may begin to wait after the event was set.
 #[derive(Default)]
 struct Event(Vec<IpcSender<()>>);
 
 impl Event {
+    /// Makes the channel for one more process, and returns the receiver for it.
     fn waiter(&mut self) -> anyhow::Result<IpcReceiver<()>> {
         let (sender, waiter) = ipc::channel().context("cannot make a channel")?;
         self.0.push(sender);
         Ok(waiter)
     }
 
+    /// Sends the message to each process. (`try_for_each` stops at the first error.)
     fn set(&self) -> anyhow::Result<()> {
         self.0
             .iter()
@@ -168,14 +182,15 @@ impl Event {
     }
 }
 
-/// The counter, how often and how to add to it, and the event for which to wait before.
+/// The number, how often and in which way to add to it, and the event that the child waits for.
 type Arguments = (IpcSharedMemory, u64, Way, IpcReceiver<()>);
 
-/// A child.
+/// The child: adds to the number.
 pub fn add(server: String) -> anyhow::Result<u8> {
     let (mut memory, additions, way, event) = child::arguments::<Arguments>(server)?;
     event.recv().context("cannot wait for the event")?;
     end_with(event)?;
+    // The lock: its reading end is stdin, its writing end is stdout.
     let mut take = os_pipe::dup_stdin().context("cannot copy stdin")?;
     let mut put = os_pipe::dup_stdout().context("cannot copy stdout")?;
     let mut token = [0];
@@ -187,12 +202,14 @@ pub fn add(server: String) -> anyhow::Result<u8> {
             take.read_exact(&mut token)
                 .context("cannot take the lock")?;
         }
+        // One addition is two steps: this load, and the store below. Each of them is atomic, but
+        // not both together.
         let before = number.load(Relaxed);
         if way == Way::DieLocked {
             die();
         }
-        // Between the load and the store, another process may load the same number. Here we let it
-        // run, so that this happens often.
+        // Between the two steps, another process may load the same number. Other processes are let
+        // run here, so that this happens often.
         thread::yield_now();
         number.store(before + 1, Relaxed);
         if locked {
@@ -202,8 +219,9 @@ pub fn add(server: String) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// In a child: ends it when the parent has ended, and so the event's channel is disconnected. (Stdin,
-/// which is the lifeline elsewhere, is the lock here.)
+/// In a child: starts a thread that ends the child when the parent has ended, or has given up. Then
+/// the event's channel is disconnected, because its sender is dropped. (Stdin cannot be a lifeline
+/// here: it is the lock.)
 fn end_with(parent: IpcReceiver<()>) -> anyhow::Result<()> {
     thread::Builder::new()
         .spawn(move || {
@@ -214,10 +232,12 @@ fn end_with(parent: IpcReceiver<()>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The shared memory as a number that several processes may use at once. (`Relaxed` suffices for
-/// one number; a lock made of system calls orders the rest.)
+/// The shared memory as an atomic number: several processes may load and store it at the same time.
+///
+/// (`Relaxed` promises nothing about the order of other data in memory. Here is no other data.
+/// Under the lock, the system calls that take it and release it keep the additions in order.)
 fn number(memory: &mut IpcSharedMemory) -> &AtomicU64 {
-    // SAFETY: all processes touch these eight bytes as an atomic number only, from here on. Shared
-    // memory begins with a page, so the number is aligned, and it lives as long as the borrow.
+    // SAFETY: from here on, all processes use these eight bytes only as an atomic number. Shared
+    // memory begins at a page, so the number is aligned. It lives as long as `memory` is borrowed.
     unsafe { AtomicU64::from_ptr(memory.deref_mut().as_mut_ptr().cast()) }
 }

@@ -1,21 +1,24 @@
 //! # ipc-demo: processes that talk
 //!
-//! Processes share no memory, so all that passes between them goes through the system: queues,
-//! pipes, shared blocks.
+//! Each process has its own memory. What passes between processes goes through the system: through
+//! a queue or a pipe, or through a block of memory that they ask the system to share.
 //!
 //! ```text
 //! cargo run -p ipc-demo                   the notes' own program: queue.rs
-//! cargo run -p ipc-demo -- queue          the same with many writers, or many items
-//! cargo run -p ipc-demo -- pipe           a dialogue, and when its end comes: pipe.rs
+//! cargo run -p ipc-demo -- queue          the same; options for more items, writers, readers
+//! cargo run -p ipc-demo -- pipe           a dialogue, and when its end comes: pipe.rs, blocks.rs
 //! cargo run -p ipc-demo -- shared         64 MiB, sent and shared: shared.rs
-//! cargo run -p ipc-demo -- lock           one number, many who add to it: lock.rs, robust.rs
-//! cargo run -p ipc-demo -- fds            descriptors, to a process that is already there: fds.rs
+//! cargo run -p ipc-demo -- lock           several processes add to one number: lock.rs, robust.rs
+//! cargo run -p ipc-demo -- fds            descriptors for a process that already runs: fds.rs
 //! cargo run -p ipc-demo -- hangup         the other side dies: hangup.rs, forgotten.rs
 //! ```
 //!
-//! All lessons use [`child`], which starts a child process and hands it its arguments.
-//! No call here is repeated after a signal (EINTR): this program has no signal handler,
-//! and without one a signal ends or stops a process, but no call fails.
+//! All lessons use [`child`], which starts a child process and sends it its arguments.
+//!
+//! About signals: a call that waits can fail with EINTR when a signal handler runs. This program
+//! installs no handler, so it repeats no call. It ignores SIGPIPE, because every Rust program
+//! starts so, as Python does. So a write to a pipe without a reader does not end the process, but
+//! returns the error "Broken pipe".
 
 use std::process::ExitCode;
 
@@ -57,13 +60,13 @@ enum Lesson {
     Shared,
     /// Several processes add to one shared number, without a lock and with one.
     Lock,
-    /// A pipe and a file are passed to a process that was there before them.
+    /// A pipe and a file are passed to a process that was started before they were opened.
     Fds,
-    /// The other side dies, or a writer is forgotten: what each end sees.
+    /// The other side dies, or a writing end is not closed: what each end sees.
     Hangup,
 }
 
-/// What a child of this program can be.
+/// The roles that a child of this program can have: the name of each, and its function.
 const ROLES: &[(&str, Role)] = &[
     ("queue-reader", queue::read),
     ("queue-writer", queue::write),
@@ -88,7 +91,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<u8> {
-    // First of all: in a child process, its role is the whole program.
+    // This comes first: a child runs its role, and nothing of the rest.
     if let Some(result) = child::play_role(ROLES) {
         return result;
     }

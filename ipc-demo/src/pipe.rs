@@ -10,9 +10,14 @@
 //! parent: answers   (reads)  <---- stdout :child
 //! ```
 //!
-//! What to notice: the order of the lines is always the same, although two processes print them:
-//! each waits for the other's line. And nobody sends an end: a reader reads the end of file when the
-//! last writing end of its pipe is closed.
+//! What to notice: the order of the lines is always the same, although two processes print them.
+//! Each process waits for the other's line. No message says that the dialogue is over: a reader
+//! reads the end of file when the last writing end of its pipe is closed.
+//!
+//! A pipe carries bytes and not messages: one read may return half a line, or two lines. So the two
+//! sides must agree where a message ends: here, at the end of a line. A channel (queue.rs) carries
+//! messages: one `recv` returns what one `send` has sent. (Python's `send` writes the length of
+//! each message before the message.)
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -29,16 +34,18 @@ pub fn run() -> anyhow::Result<u8> {
     let (answers, stdout) = os_pipe::pipe().context("cannot make a pipe")?;
     let mut command = command("pipe-partner", "")?;
     command.stdin(stdin).stdout(stdout);
-    // The child's stdout is the pipe to us. What it prints for the user goes to its stderr instead,
-    // so we make its stderr a copy of our stdout.
+    // The child's stdout is the pipe to the parent. What the child prints for the user goes to its
+    // stderr instead, which is a copy of the parent's stdout.
     command.stderr(os_pipe::dup_stdout().context("cannot copy stdout")?);
     let mut child = command.spawn().context("cannot start the child")?;
-    // `command` still holds copies of the child's ends. If our copy of its stdout stayed open, we
-    // would never read the end of file of the answers.
+    // `command` keeps the two ends that it has given to the child. One of them is the writing end
+    // of the answers. If it stayed open here, the parent would never read the end of file of the
+    // answers, even after the child has ended: the parent would hold the last writing end itself.
     drop(command);
 
-    // `talk` takes our own two ends, and they are closed when it returns. If the questions stayed
-    // open here, the child would wait for the next one, and we would wait for the child.
+    // `talk` takes the parent's own two ends. They are closed when it returns, also after an error.
+    // If `questions` stayed open here, the child would wait for the next question, and the parent
+    // for the child.
     let talked = talk(questions, answers);
     let status = child.wait().context("cannot wait for the child")?;
     talked?;
@@ -62,8 +69,8 @@ fn talk(mut questions: PipeWriter, answers: PipeReader) -> anyhow::Result<()> {
     }
 
     say!("{parent} closes its writing end.")?;
-    // Close it before we read the rest. If it stayed open, the child would wait for the next
-    // question, and we would wait for the child.
+    // This closes the writing end, before the rest is read. If it stayed open, the child would wait
+    // for the next question, and the parent for the child.
     drop(questions);
     for answer in answers {
         say!(
@@ -77,7 +84,8 @@ fn talk(mut questions: PipeWriter, answers: PipeReader) -> anyhow::Result<()> {
 /// The child.
 pub fn answer(_: String) -> anyhow::Result<u8> {
     let child = format!("Child {}", process::id());
-    // If nobody reads these lines, the dialogue still goes on.
+    // Prints a line on stderr. `drop` ignores an error: if nobody reads these lines, the dialogue
+    // goes on.
     let remark = |line: &str| drop(writeln!(io::stderr(), "{child} {line}"));
 
     let mut lines = 0;
@@ -87,14 +95,14 @@ pub fn answer(_: String) -> anyhow::Result<u8> {
         remark(&format!("reads: {question}"));
         let answer = format!("{} (line {lines})", question.to_uppercase());
         remark(&format!("writes: {answer}"));
-        // To stdout, which is the pipe. The line is flushed: a line that stayed in a buffer here
-        // would leave each side waiting for the other.
+        // `say!` prints on stdout, which is the pipe, and flushes the line. If the line stayed in a
+        // buffer here, the parent would wait for it, and the child for the next question.
         say!("{answer}")?;
     }
     remark(&format!(
         "reads the end of file, after {lines} lines: the parent has closed its end."
     ));
-    // Our stdin has ended, but our stdout is another pipe: we can still write.
+    // Stdin has ended, but stdout is another pipe: the child can still write.
     remark("writes: Goodbye.");
     say!("Goodbye.")?;
     Ok(0)

@@ -1,16 +1,21 @@
-//! A queue between child processes: some write, others read until the queue ends.
+//! A queue between child processes: some write to it, others read from it until it ends.
 //!
 //! Mirrors Python's `q = Queue()`, with `Process(target=write, args=(q,))` and
-//! `Process(target=read, args=(q,))`. Run it with `cargo run -p ipc-demo`; with `cargo run -r -p
-//! ipc-demo -- queue --items 1000000 --writers 2` it shows how fast a queue is, and with `queue
-//! --readers 2 --items 6` who receives what when there are several readers.
+//! `Process(target=read, args=(q,))`. Run it with `cargo run -p ipc-demo`. With
+//! `cargo run -r -p ipc-demo -- queue --items 1000000 --writers 2` it shows how fast a queue is.
+//! With `queue --readers 2 --items 6` it shows which reader receives which item.
 //!
-//! What to notice: "Put A" always comes before "Get A", and A before B before C. Everything else is
-//! left to the scheduler. And the reader ends by itself: when no process holds a sender any more,
-//! and the last item has been received, `recv` returns the error `Disconnected`. In the notes'
-//! program the reader cannot know that, and has to be terminated.
+//! What to notice: each process prints its own lines in order, and "Put A" always comes before "Get
+//! A". The scheduler decides the rest of the order. The reader ends by itself: when no process
+//! holds a sender any more, and the last item has been received, `recv` returns the error
+//! `Disconnected`. In the notes' program the reader does not learn of the end, and has to be
+//! terminated.
 //!
-//! Try `kill -9` on a writer or on the reader: whatever is lost is reported.
+//! Try `kill -9` on one of two writers while a long queue runs. The system closes its sender. What
+//! it has sent still arrives; the item that it was sending arrives whole or not at all (on Linux).
+//! The other writer goes on. At the end of the queue the reader reports what is missing, because it
+//! has counted the items. Then try it on the reader: each writer gets an error from its next
+//! `send`, and reports what is lost.
 //!
 //! In reading order: this file is the parent, [`writer`] and [`reader`] are the children, and
 //! [`deal`] is what the parent does when there are several readers.
@@ -30,7 +35,7 @@ mod writer;
 pub use reader::read;
 pub use writer::write;
 
-/// What the notes' own program has.
+/// The numbers of the notes' own program.
 pub const NOTES: Options = Options {
     items: 3,
     writers: 1,
@@ -39,7 +44,8 @@ pub const NOTES: Options = Options {
 
 #[derive(Args)]
 pub struct Options {
-    /// How many items each writer puts; above 26, a summary stands for the lines of each.
+    /// How many items each writer puts; for more than 26, a summary replaces the lines of the
+    /// items.
     #[arg(long, default_value_t = NOTES.items, allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..))]
     items: u32,
@@ -55,14 +61,14 @@ pub struct Options {
     readers: u32,
 }
 
-/// What passes through the queue.
+/// What passes through the queue: which item of which writer. Both are counted from 0.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Item {
     writer: u32,
     number: u32,
 }
 
-/// What will be put into the queue.
+/// The user's options, as each child gets them.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Plan {
     items: u32,
@@ -71,13 +77,12 @@ struct Plan {
 }
 
 impl Plan {
-    /// Whether each item is printed, by its name. In a long queue, printing would take most of the
-    /// time.
+    /// Whether a line is printed for each item. In a long queue that would take most of the time.
     fn prints_items(self) -> bool {
         self.items <= 26
     }
 
-    /// What an item is called: A, B, C; with several writers A1, B1, C1, A2, B2, C2.
+    /// An item's name: A, B, C for one writer; A1, B1, C1, A2, B2, C2 for two.
     fn name(self, item: Item) -> String {
         let letter = char::from(b'A' + (item.number % 26) as u8);
         match self.writers {
@@ -98,7 +103,8 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         writers,
         readers,
     };
-    // The children live as long as this pipe's writing end, which only we have.
+    // The parent alone holds the writing end, so it is closed when the parent ends. Each child gets
+    // a copy of the reading end as its lifeline.
     let (lifeline, held) = os_pipe::pipe().context("cannot make a pipe")?;
     let lifeline = || lifeline.try_clone().context("cannot copy the lifeline");
     let (sender, receiver) = ipc::channel().context("cannot make the queue")?;
@@ -109,15 +115,17 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         Ok(Some(deal)) => deal.run(plan),
         Ok(None) => Ok(()),
         Err(error) => {
-            // Those that were started read the end of file, and end too.
+            // The children that have been started now read the end of file, and end.
             drop(held);
             children.into_iter().for_each(|child| drop(child.join()));
             return Err(error);
         }
     };
     let mut code = 0;
+    // The results of all children, and then what the parent has done itself.
     for result in children.into_iter().map(Child::join).chain([dealt]) {
         if let Err(error) = result {
+            // `{error:#}` is the error with its causes, in one line.
             report_error(format_args!("{error:#}"));
             code = 1;
         }
@@ -125,7 +133,8 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-/// Starts the readers, then the writers. Returns what the parent has to do itself, if anything.
+/// Starts the readers, then the writers. If there are several readers, returns the [`deal::Deal`],
+/// which the parent has to run.
 fn start_all<L: Into<std::process::Stdio>>(
     plan: Plan,
     lifeline: impl Fn() -> anyhow::Result<L>,
@@ -133,6 +142,8 @@ fn start_all<L: Into<std::process::Stdio>>(
     sender: IpcSender<Item>,
     receiver: IpcReceiver<Item>,
 ) -> anyhow::Result<Option<deal::Deal>> {
+    // `sender` is open now, but close-on-exec. So the children that are started here do not inherit
+    // it: a child has only what its arguments contain.
     let deal = if plan.readers == 1 {
         let arguments = (plan, receiver, None);
         children.push(Child::start::<reader::Arguments>(
@@ -142,7 +153,8 @@ fn start_all<L: Into<std::process::Stdio>>(
         )?);
         None
     } else {
-        // A channel has one receiving end. It stays here, and each reader gets a channel of its own.
+        // A channel has only one receiver. The parent keeps it, and each reader gets a channel of
+        // its own.
         let (free, requests) = ipc::channel().context("cannot make a channel")?;
         let mut readers = Vec::new();
         for number in 0..plan.readers {
@@ -162,7 +174,8 @@ fn start_all<L: Into<std::process::Stdio>>(
             .with_context(|| format!("writer {} of {}", writer + 1, plan.writers))?;
         children.push(child);
     }
-    // `sender`, the parent's own, is dropped here. If the parent kept it, the queue would never end,
-    // and the reader would wait for ever.
+    // `sender`, the parent's own, is a parameter of this function. So it is dropped here, where the
+    // function returns. If the parent kept it, the queue would never end, and the reader would wait
+    // for ever.
     Ok(deal)
 }

@@ -1,12 +1,14 @@
-//! The owner of a lock dies, and the next one is told: a robust mutex. (Linux)
+//! A robust mutex: when its owner dies, the next owner is told. (Linux)
 //!
-//! Python has none. A mutex of POSIX threads may lie in shared memory, and then threads of several
-//! processes can lock it. If it is *robust*, the system sees to it that the death of its owner
-//! unlocks it, and the next owner's `pthread_mutex_lock` returns `EOWNERDEAD`: "you have the lock,
-//! but its last owner died with it". The next owner puts right what the lock protects, and says so by
-//! `pthread_mutex_consistent`. (<https://man7.org/linux/man-pages/man3/pthread_mutexattr_setrobust.3.html>)
+//! Python has no such lock. A mutex of POSIX threads may be in shared memory. Then threads of
+//! several processes can lock it. If it is *robust*, the system unlocks it when its owner dies. The
+//! next owner's `pthread_mutex_lock` returns the error `EOWNERDEAD`. This owner has the lock, but
+//! the last owner died with it. The new owner must put right what the lock protects, and then call
+//! `pthread_mutex_consistent`. If it unlocks the mutex without that call, nobody can ever lock the
+//! mutex again. (<https://man7.org/linux/man-pages/man3/pthread_mutexattr_setrobust.3.html>)
 //!
-//! What to notice: nobody had to see the death. Without `setrobust` the next one waits for ever.
+//! What to notice: the parent does nothing about the death. Without `setrobust` the next process
+//! would wait for ever.
 
 use std::{mem::MaybeUninit, process::Stdio};
 
@@ -20,8 +22,8 @@ use crate::{
     output::say,
 };
 
-/// What the processes share: a mutex, and a pair of numbers that it protects. The numbers are equal,
-/// but not while an owner of the mutex changes them.
+/// What the processes share: a mutex, and the two numbers that it protects. The numbers are equal,
+/// except while the owner of the mutex changes them.
 struct Pair {
     mutex: libc::pthread_mutex_t,
     numbers: [u64; 2],
@@ -40,7 +42,8 @@ pub fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A child: locks the mutex, changes both numbers, and unlocks it; or dies in between.
+/// The child: locks the mutex, adds 1 to both numbers, and unlocks it. If `dies`, it dies between
+/// the two additions.
 pub fn change(server: String) -> anyhow::Result<u8> {
     let (mut memory, dies): (IpcSharedMemory, bool) = child::arguments(server)?;
     let pair = pair(&mut memory);
@@ -49,6 +52,7 @@ pub fn change(server: String) -> anyhow::Result<u8> {
     let numbers = unsafe { &mut (*pair).numbers };
     say!("A process has the lock, and finds {numbers:?}.")?;
     if owner_died {
+        // The dead owner added to the first number only. This completes its addition.
         numbers[1] = numbers[0];
         say!("It is told that the last owner died with the lock, and makes them equal.")?;
         // SAFETY: the mutex was made, and this process has it.
@@ -64,7 +68,7 @@ pub fn change(server: String) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Locks the mutex. Returns whether its last owner died with it.
+/// Locks the mutex. Returns whether its last owner died while it had the lock.
 fn lock(pair: *mut Pair) -> anyhow::Result<bool> {
     // SAFETY: the parent has made the mutex, and its memory lives as long as this process.
     match unsafe { libc::pthread_mutex_lock(&raw mut (*pair).mutex) } {
@@ -74,17 +78,18 @@ fn lock(pair: *mut Pair) -> anyhow::Result<bool> {
     }
 }
 
+/// The shared memory as a pointer to the mutex and the numbers.
 fn pair(memory: &mut IpcSharedMemory) -> *mut Pair {
-    // SAFETY: what is behind the pointer is used under the mutex alone.
+    // SAFETY: the numbers behind the pointer are used only by the process that has the mutex.
     unsafe { memory.deref_mut() }.as_mut_ptr().cast()
 }
 
-/// Makes the mutex: shared by processes, and robust.
+/// Makes the mutex. It is shared by several processes, and robust.
 fn make_mutex(pair: *mut Pair) -> anyhow::Result<()> {
     let mut attributes = MaybeUninit::uninit();
     let attributes = attributes.as_mut_ptr();
-    // SAFETY: each call is given what the one before it has made. The memory is large enough, it
-    // begins with a page, so all in it is aligned, and no other process has it yet.
+    // SAFETY: each call gets what the call before it has made. The memory is large enough. It
+    // begins at a page, so all that is in it is aligned. No other process has it yet.
     let error = unsafe {
         libc::pthread_mutexattr_init(attributes);
         libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED);

@@ -1,17 +1,18 @@
-//! One block of 64 MiB, seen by parent and child: sent through a pipe, sent through ipc-channel,
-//! and shared.
+//! One block of 64 MiB goes from parent to child in several ways: through a pipe, through
+//! ipc-channel, and in shared memory.
 //!
 //! Mirrors Python's `Pipe`, `Queue` and `multiprocessing.shared_memory`. Run it with `cargo run -r
 //! -p ipc-demo -- shared`.
 //!
-//! What to notice: what is sent is copied, into the kernel by one process and out of it by the
-//! other. Of shared memory only a descriptor is sent, whatever its size. But the bytes must be
-//! copied into it once, and new memory costs time: the system provides each page when it is first
-//! used (a page fault), and fills it with zeros before. So the same copy into the same memory is
-//! faster the second time. After each turn the child changes the first byte that it has: the parent
-//! sees that in the shared block, and nowhere else.
+//! What to notice: what is sent is copied into the kernel by one process, and out of it by the
+//! other. Of shared memory only a descriptor is sent, whatever the size of the memory. But the
+//! bytes must be copied into it once, and new memory costs time: the system provides each page at
+//! its first use (a page fault), and fills it with zeros before. So the same copy into the same
+//! memory is faster the second time. After each way the child changes the first byte of its block.
+//! The parent sees that change in the shared block, and nowhere else.
 //!
-//! In reading order: this file is the parent, [`reader`] the child, [`block`] what they pass on.
+//! In reading order: this file is the parent, [`reader`] is the child, [`block`] is the block
+//! itself.
 
 use std::{io::Write, process, time::Instant};
 
@@ -31,9 +32,10 @@ use block::{SIZE, checksum, new_block, page_faults, room_for};
 pub use reader::read;
 use reader::{Answer, Arguments};
 
-/// How much is sent over a channel at once, in bytes. A message that does not fit into a socket's
-/// buffer is cut up by ipc-channel, which then holds both ends of the channel that the pieces take:
-/// if the receiver died meanwhile, the sender would wait for ever.
+/// How many bytes are sent over a channel in one message. This much fits into a socket's buffer.
+/// ipc-channel cuts up a larger message, and sends the pieces through a second channel. While it
+/// sends them, the sender holds both ends of that channel. So it would get no error if the receiver
+/// died in the meantime: it would wait for ever.
 const PIECE: usize = 64 << 10;
 
 pub fn run() -> anyhow::Result<u8> {
@@ -58,19 +60,22 @@ pub fn run() -> anyhow::Result<u8> {
         &memory_sender,
         &filled_sender,
     );
-    let Ok(sum) = compared else {
-        // The pipe is the child's lifeline too. Now the child must not wait for more.
-        drop((transfer, filled_sender));
-        if let Err(error) = child.join() {
-            report_error(format_args!("{error:#}"));
+    let sum = match compared {
+        Ok(sum) => sum,
+        Err(error) => {
+            // The pipe, which is in `transfer`, is also the child's lifeline: the child ends now.
+            drop((transfer, filled_sender));
+            if let Err(error) = child.join() {
+                report_error(format_args!("{error:#}"));
+            }
+            return Err(error);
         }
-        return compared.map(|_| 1);
     };
-    // Tells the child that there is nothing more.
+    // Disconnects this channel, which ends the child.
     drop(filled_sender);
     child.join()?;
 
-    // Only now: whatever becomes of stdout, the child has done its part.
+    // The child has ended. So an error of stdout does not disturb it.
     say!(
         "64 MiB from parent {} to child {id}, until it has read all of it:",
         process::id()
@@ -84,17 +89,19 @@ pub fn run() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// What is needed for each way.
+/// What all ways of passing the block have in common.
 struct Transfer {
     pipe: PipeWriter,
     answers: IpcReceiver<Answer>,
+    /// The page faults of the child until its last answer.
     faults_of_child: u64,
-    /// What is to be printed.
+    /// The lines to be printed, one for each way.
     lines: Vec<String>,
 }
 
 impl Transfer {
-    /// Sends a block in one way, and notes how long it took until the child had read all of it.
+    /// Passes the block to the child by `send`. Notes how long it took until the child had read all
+    /// of it, and how many page faults both processes had.
     fn measure(
         &mut self,
         way: &str,
@@ -116,6 +123,7 @@ impl Transfer {
         Ok(())
     }
 
+    /// Waits for the child's answer.
     fn answer(&mut self) -> anyhow::Result<Answer> {
         let answer = self.answers.recv();
         let answer = answer.context("the child ended before it had read the block")?;
@@ -124,6 +132,7 @@ impl Transfer {
     }
 }
 
+/// Passes the block to the child in each of the ways. Returns the block's checksum.
 fn compare(
     transfer: &mut Transfer,
     pieces: &ipc::IpcBytesSender,
@@ -131,10 +140,12 @@ fn compare(
     filled: &ipc::IpcSender<()>,
 ) -> anyhow::Result<u64> {
     let block = new_block()?;
-    // Twice as much will be mapped below; ipc-channel would panic if there were no room for it.
+    // Below, the shared memory is mapped twice at the same time. If the system had no room for it,
+    // ipc-channel would panic. So the room is asked for here, which returns an error, and is given
+    // back.
     drop(room_for(2 * SIZE)?);
     let (sum, first) = (checksum(&block), block[0]);
-    // The child is ready.
+    // The first answer says that the child is ready.
     transfer.answer()?;
 
     transfer.measure(
@@ -163,7 +174,7 @@ fn compare(
         sum,
         |_| {
             let new = memory.insert(IpcSharedMemory::from_bytes(&block));
-            // Not a copy of the bytes: of the descriptor.
+            // `clone` copies the descriptor, and maps the memory again. It does not copy the bytes.
             let sent = memories.send(new.clone());
             sent.context("cannot send the shared memory")
         },
@@ -174,12 +185,12 @@ fn compare(
         "copied once: into the same memory",
         sum,
         |_| {
-            // SAFETY: the child has answered, and does not touch the memory until we tell it to.
+            // SAFETY: the child has answered. It does not touch the memory before the next message.
             unsafe { memory.deref_mut() }.copy_from_slice(&block);
             filled.send(()).context("cannot tell the child")
         },
     )?;
-    // This undoes what the child has changed.
+    // Puts back the byte that the child has changed, so that the checksum is the same again.
     // SAFETY: as above.
     let bytes = unsafe { memory.deref_mut() };
     bytes[0] = first;

@@ -1,11 +1,12 @@
-//! Several readers: the parent deals the items out.
+//! Several readers: the parent gives each item to one of them.
 //!
 //! Python's `Queue` is a pipe that all readers share, and a lock that lets one of them read at a
 //! time. A channel of ipc-channel has one receiver, in one process. So here the parent receives,
 //! and gives each item to a reader that has said it is free. A slow reader receives fewer items.
 //!
-//! How each reader learns of the end: the parent drops the senders, and each reader's own channel
-//! is disconnected. (In Python one puts as many `None` into the queue as there are readers.)
+//! How each reader learns of the end: the parent drops its senders, and each reader's own channel
+//! is then disconnected. (In Python the program puts as many `None` into the queue as there are
+//! readers.)
 
 use anyhow::{Context, bail};
 use ipc_channel::{
@@ -17,8 +18,9 @@ use super::{Item, Plan, tally::Tally};
 
 pub struct Deal {
     queue: IpcReceiver<Item>,
-    /// The number of a reader that waits for an item.
+    /// A reader that is free sends its number here.
     free: IpcReceiver<u32>,
+    /// A channel to each reader.
     readers: Vec<IpcSender<Item>>,
 }
 
@@ -38,7 +40,7 @@ impl Deal {
     /// Gives each item to one reader, until the queue ends.
     ///
     /// # Errors
-    /// When items of a writer are missing, or no reader is left.
+    /// Items of a writer are missing, or no reader is left.
     pub fn run(self, plan: Plan) -> anyhow::Result<()> {
         let mut tally = Tally::new(plan);
         loop {
@@ -52,7 +54,8 @@ impl Deal {
                 let Ok(reader) = self.free.recv() else {
                     bail!("no reader is left: what is still in the queue is lost");
                 };
-                // It fails if that reader has died since. Then another one gets the item.
+                // This fails if that reader has died since. Then the loop gives the item to
+                // another.
                 if self.readers[reader as usize].send(item).is_ok() {
                     break;
                 }

@@ -11,8 +11,9 @@ use ipc_channel::{
 use super::{Item, Plan, tally::Tally};
 use crate::{child, output::say};
 
-/// The queue; and, if there are several readers, this one's number and where it says that it is
-/// free.
+/// The plan, and where this reader receives items: from the queue itself, or from its own channel
+/// if there are several readers. In the second case also its number, and where it sends this number
+/// when it is free.
 pub type Arguments = (Plan, IpcReceiver<Item>, Option<(u32, IpcSender<u32>)>);
 
 pub fn read(server: String) -> anyhow::Result<u8> {
@@ -25,22 +26,23 @@ pub fn read(server: String) -> anyhow::Result<u8> {
     let mut first = None;
     loop {
         if let Some((number, free)) = &several {
-            // It fails if the parent has stopped; then the queue ends too.
+            // This fails if the parent deals no more items. Then `recv` fails below, too.
             let _ = free.send(*number);
         }
         let item = match queue.recv() {
             Ok(item) => item,
-            // The queue is empty, and no process is left that could put anything.
+            // The queue is empty, and no process holds a sender any more.
             Err(IpcError::Disconnected) => break,
             Err(error) => return Err(error).context("cannot read the queue"),
         };
+        // When the first item came. For the later ones, this changes nothing.
         first.get_or_insert_with(Instant::now);
         received += 1;
         if several.is_none() {
             tally.count(item)?;
         }
-        // If our stdout has no reader, we read the queue to its end all the same: its writers did
-        // nothing wrong.
+        // `said` is an error if a line could not be printed (`| head -1`). Then this process prints
+        // no more lines, but it reads the queue to its end: otherwise the writers would fail, too.
         if plan.prints_items() && said.is_ok() {
             said = match &several {
                 None => say!("Get {} from queue.", plan.name(item)),
@@ -57,6 +59,7 @@ pub fn read(server: String) -> anyhow::Result<u8> {
     }
     said?;
     match several {
+        // Each item has been printed already.
         _ if plan.prints_items() => {}
         None => say!(
             "Got {} items from {} in {seconds:.2} s: {:.0} per second, each once and in order.",
@@ -72,7 +75,7 @@ pub fn read(server: String) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// How many per second. (Of nothing in no time: none.)
+/// Items per second. (0 if there were none: then the time may be 0, too.)
 fn rate(items: u64, seconds: f64) -> f64 {
     if items == 0 {
         0.0

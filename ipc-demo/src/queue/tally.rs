@@ -6,7 +6,7 @@ use super::{Item, Plan};
 
 pub struct Tally {
     plan: Plan,
-    /// Per writer; this is also the number of the item that comes next.
+    /// How many items have come from each writer. That is also the number of its next item.
     received: Vec<u32>,
 }
 
@@ -19,7 +19,7 @@ impl Tally {
     /// Counts an item.
     ///
     /// # Errors
-    /// When it is not the next one of its writer.
+    /// It is not the next item of its writer.
     pub fn count(&mut self, item: Item) -> anyhow::Result<()> {
         let due = &mut self.received[item.writer as usize];
         ensure!(
@@ -32,17 +32,18 @@ impl Tally {
         Ok(())
     }
 
-    /// The items of all writers.
+    /// How many items have come from all writers.
     pub fn total(&self) -> u64 {
         self.received.iter().copied().map(u64::from).sum()
     }
 
-    /// Checks, at the end of the queue, that everything has come.
+    /// Checks, at the end of the queue, that all items have come.
     ///
     /// # Errors
-    /// Names the writers that put fewer items than planned: they died.
+    /// Some writers have put fewer items than planned: they have ended early. The error names them.
     pub fn check_complete(&self) -> anyhow::Result<()> {
         let items = self.plan.items;
+        // `(1..)` counts from 1: the printed numbers of the writers.
         let lost: Vec<_> = (1..)
             .zip(&self.received)
             .filter(|(_, received)| **received < items)

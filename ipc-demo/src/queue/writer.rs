@@ -8,7 +8,7 @@ use ipc_channel::ipc::IpcSender;
 use super::{Item, Plan};
 use crate::{child, output::say};
 
-/// What is to be put, this writer's number, and the queue.
+/// The plan, this writer's number, and its sender.
 pub type Arguments = (Plan, u32, IpcSender<Item>);
 
 pub fn write(server: String) -> anyhow::Result<u8> {
@@ -18,7 +18,8 @@ pub fn write(server: String) -> anyhow::Result<u8> {
     let mut said = say!("Process to write: {}", process::id());
     for number in 0..plan.items {
         let item = Item { writer, number };
-        // We print before we send. In the other order, the reader's line could come first.
+        // The line is printed before the item is sent. In the other order, the reader's line could
+        // come first. (After an error of stdout no more lines are printed, but all items are sent.)
         if plan.prints_items() && said.is_ok() {
             said = say!("Put {} to queue...", plan.name(item));
         }
@@ -31,7 +32,8 @@ pub fn write(server: String) -> anyhow::Result<u8> {
             )
         })?;
     }
-    // When this process ends, its sender is closed. Nothing else tells the reader of the end.
+    // When this process ends, its sender is closed. Nothing else tells the reader that no more
+    // comes.
     said?;
     Ok(0)
 }

@@ -1,12 +1,12 @@
-//! The block of bytes: what is in it, and how both sides can tell that it is the same.
+//! The block of bytes, and a checksum by which both sides see that their blocks are the same.
 
 use anyhow::Context;
 
-/// The size of the block in bytes: 64 MiB.
+/// The size of the block in bytes: 64 MiB, which is 64 times 2 to the power of 20.
 pub const SIZE: usize = 64 << 20;
 
-/// The hash FNV-1a, but by words of eight bytes: a byte that is changed, lost or out of place
-/// changes it.
+/// The hash FNV-1a, but over words of eight bytes instead of single bytes. It differs if a byte is
+/// changed, lost, or in another place (except by a very rare chance).
 pub fn checksum(block: &[u8]) -> u64 {
     const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x100_0000_01b3;
@@ -16,9 +16,9 @@ pub fn checksum(block: &[u8]) -> u64 {
     words.iter().fold(OFFSET_BASIS, mix)
 }
 
-/// A block, filled.
+/// A new block, filled with a pattern.
 pub fn new_block() -> anyhow::Result<Vec<u8>> {
-    // A prime number of bytes: so no two pages of the block are alike.
+    // The pattern has a prime number of bytes, so pages that are side by side differ.
     let pattern: Vec<u8> = (0..251).collect();
     let mut block = room_for(SIZE)?;
     while block.len() < SIZE {
@@ -28,10 +28,10 @@ pub fn new_block() -> anyhow::Result<Vec<u8>> {
     Ok(block)
 }
 
-/// Room for so many bytes.
+/// An empty `Vec` with memory for `size` bytes.
 ///
 /// # Errors
-/// When there is not that much memory.
+/// The system does not have so much memory.
 pub fn room_for(size: usize) -> anyhow::Result<Vec<u8>> {
     let mut room = Vec::new();
     room.try_reserve_exact(size)
@@ -39,15 +39,16 @@ pub fn room_for(size: usize) -> anyhow::Result<Vec<u8>> {
     Ok(room)
 }
 
-/// How many page faults this process has had: touches of memory for which it had no page yet.
+/// How many page faults this process has had: how often it used memory for which it had no page
+/// yet.
 #[cfg(unix)]
 pub fn page_faults() -> u64 {
     use nix::sys::resource::{UsageWho, getrusage};
-    // It fails for a wrong argument only.
+    // This fails only for a wrong argument.
     getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.minor_page_faults() as u64)
 }
 
-/// Windows counts them elsewhere.
+/// Windows has another call for this, which is not used here: the count is 0.
 #[cfg(not(unix))]
 pub fn page_faults() -> u64 {
     0

@@ -1,4 +1,4 @@
-//! The child: it gets the same block in several ways, reads all of it, and changes it.
+//! The child: it gets the same block in several ways. Each time it reads all of it, and changes it.
 
 use std::io::Read;
 
@@ -19,22 +19,23 @@ pub type Arguments = (
     IpcSender<Answer>,
 );
 
-/// What the child reports of each block, after it has changed the first byte.
+/// What the child reports each time. (It has then changed the first byte already.)
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Answer {
+    /// That of the block as it came.
     pub checksum: u64,
-    /// How often this process has touched a page that the system had to provide first, since it
-    /// was started.
+    /// The page faults of the child since it was started.
     pub page_faults: u64,
 }
 
 pub fn read(server: String) -> anyhow::Result<u8> {
     let (pieces, memories, filled, answers) = child::arguments::<Arguments>(server)?;
-    // We write to each page now, so that no page fault falls into a measurement. (Not zeros: an
-    // optimised program gets memory full of zeros from the system, page by page, on first use.)
+    // All pages are written to now, so that their page faults do not fall into a measurement. The
+    // value is not 0, because an optimised program may leave out the writing of zeros: memory that
+    // is new from the system is full of zeros already. Then the page faults would come later.
     let mut block = room_for(SIZE)?;
     block.resize(SIZE, 1);
-    // Now the parent may start its clock.
+    // This answer tells the parent that the child is ready.
     answer(&mut block, &answers)?;
 
     let mut stdin = os_pipe::dup_stdin().context("cannot copy stdin")?;
@@ -42,9 +43,12 @@ pub fn read(server: String) -> anyhow::Result<u8> {
         .read_exact(&mut block)
         .context("cannot read the pipe")?;
     answer(&mut block, &answers)?;
-    // The pipe has brought its block. All that it can bring from now on is the end of file.
+    // The block has come through the pipe, and nothing more will. From now on the pipe is the
+    // lifeline.
     child::end_with_parent()?;
 
+    // `recv` returns each piece in memory of its own. To have one block, the child copies it once
+    // more.
     for place in block.chunks_mut(PIECE) {
         place.copy_from_slice(&pieces.recv().context("cannot receive")?);
     }
@@ -54,13 +58,14 @@ pub fn read(server: String) -> anyhow::Result<u8> {
     let mut memory = memories
         .recv()
         .context("cannot receive the shared memory")?;
-    // Each time that the parent has filled it. The channel's end is the end of this process too.
+    // One turn each time that the parent has filled the memory. When the parent drops the sender of
+    // `filled`, this process ends.
     loop {
-        // SAFETY: nobody else may touch this memory while we have it as a slice. The parent has it
-        // too, but the two take turns: it fills the block, sends a message, and does not touch the
-        // block before our answer has come; we do not touch it before its next message. (The
-        // library asks for no clones and one transfer for the same reason; for that it would
-        // suffice to take turns.)
+        // SAFETY: no other process may use this memory while this one has it as a slice. The parent
+        // has mapped it too, but the two take turns. The parent fills the memory, sends a message,
+        // and does not use the memory before the answer. The child does not use it before the next
+        // message. (The library's documentation proposes another way to have one user at a time:
+        // never clone the memory, and send it only once. The parent does clone it.)
         answer(unsafe { memory.deref_mut() }, &answers)?;
         if filled.recv().is_err() {
             return Ok(0);
