@@ -146,6 +146,12 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_begins_in_the_column_of_the_last_one_is_drawn_beside_it() {
+        let bars = [bar("1", 0, 0, 0), bar("1", 1, 0, 9)];
+        assert!(rows(&bars, 30)[1].starts_with("1 ╸1━━━"));
+    }
+
+    #[test]
     fn no_row_is_wider_than_the_terminal_unless_that_is_absurd() {
         let bars: Vec<Bar> = (0..500).map(|n| bar("1234567", n, n.into(), 1)).collect();
         for width in 28..200 {
