@@ -358,6 +358,20 @@ mod somebody_dies {
         std::fs::remove_dir_all(&directory).expect("it is ours");
     }
 
+    /// In a container, the ids of processes are small, and soon come again.
+    #[test]
+    fn a_run_removes_the_folder_of_an_earlier_process_of_its_own_id() {
+        let directory = new_directory("own");
+        let program = demo!();
+        // The demo gets the shell's process id.
+        let script = r#"mkdir "$TMPDIR/ipc-demo-$$" && exec "$0""#;
+        let mut command = command("sh", &["-c", script]);
+        command.arg(program.get_program()).env("TMPDIR", &directory);
+        run(command).success().stderr("");
+        assert_eq!(entries(&directory), [""; 0]);
+        std::fs::remove_dir(&directory).expect("it is empty");
+    }
+
     #[test]
     fn an_ignored_sigchld_is_not_inherited() {
         let program = assert_cmd::cargo::cargo_bin!(env!("CARGO_PKG_NAME"));

@@ -11,8 +11,8 @@
 //!   lost: it is pending, and is delivered when it is unblocked. Until then Ctrl-C seems to do
 //!   nothing.
 //! - SIGKILL cannot be blocked. If it kills both the parent and the child, neither removes the
-//!   folder. The next run does: it removes each such folder if no process has the id in its name.
-//!   (If a new process has that id by then, the folder stays.)
+//!   folder. The next run does: it removes each such folder if no process has the id in its name,
+//!   or if that process is itself. (If another process has that id by then, the folder stays.)
 //!
 //! (Windows has no such sockets. On macOS ipc-channel uses none, but the lesson fds does.)
 
@@ -33,7 +33,7 @@ mod unix {
     use nix::{
         errno::Errno,
         sys::signal::{SigSet, SigmaskHow, Signal, kill},
-        unistd::Pid,
+        unistd::{Pid, getpid},
     };
 
     const PREFIX: &str = "ipc-demo-";
@@ -106,9 +106,12 @@ mod unix {
             .flatten()
             .flatten()
         {
-            let parent = parent_of(Some(&entry.file_name()));
+            let Some(parent) = parent_of(Some(&entry.file_name())).map(Pid::from_raw) else {
+                continue;
+            };
+            // This run has no folder yet: one with its id is that of an earlier process.
             // `kill` without a signal only asks about a process. ESRCH: there is no such process.
-            if parent.is_some_and(|id| kill(Pid::from_raw(id), None) == Err(Errno::ESRCH)) {
+            if parent == getpid() || kill(parent, None) == Err(Errno::ESRCH) {
                 // This fails for another user's folder, which stays.
                 let _ = fs::remove_dir_all(entry.path());
             }
