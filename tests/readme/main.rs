@@ -96,3 +96,19 @@ fn the_readmes_show_what_the_demo_prints() {
     });
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
+
+/// The ledger says by which test each statement is pinned, as in `pool_demo::a_test`.
+#[test]
+fn the_tests_that_the_notes_name_exist() {
+    let notes = read(Path::new("NOTES.md"));
+    let name = regex::Regex::new("`([a-z]+_[a-z_]+)::([a-z0-9_]+)`").expect("the pattern is valid");
+    let named: Vec<[&str; 2]> = name
+        .captures_iter(&notes)
+        .map(|it| it.extract().1)
+        .collect();
+    assert!(named.len() > 40, "the ledger has more lines than that");
+    for [file, test] in named {
+        let tests = read(&Path::new("tests").join(file).with_extension("rs"));
+        assert!(tests.contains(&format!("fn {test}()")), "{file}::{test}");
+    }
+}
