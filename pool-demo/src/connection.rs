@@ -43,8 +43,9 @@ pub type ToWorker = Connection<ChildStdout, ChildStdin>;
 
 /// Starts a program, with a pipe to its stdin and a pipe from its stdout.
 ///
-/// Our ends of these pipes are close-on-exec: no other worker inherits them. So a worker's stdin
-/// ends when we close our end, or die, and its stdout ends when the worker does.
+/// Our ends of these pipes are close-on-exec: no other worker inherits them. So the worker reads
+/// the end of file from its stdin when we close our end, or die. We read the end of file from its
+/// stdout when the worker dies.
 ///
 /// # Errors
 /// When the system cannot start it.
@@ -78,8 +79,9 @@ impl<R: Read, W: Write> Connection<R, W> {
         (reader, Connection::new(io::empty(), self.writer))
     }
 
-    /// Sends a worker's first message. It is a line of text. If something else comes first (a login
-    /// banner, an error message), that is mostly a line too, and the master can print it.
+    /// Sends a worker's first message. It is a line of text, so the master begins by reading one
+    /// line. If something else comes first (a login banner, an error message), the master can print
+    /// that line.
     pub fn send_greeting(&mut self, tasks: &str, host: &str, id: u32) -> io::Result<()> {
         let line = format!("{}{host} {id}\n", greeting(tasks));
         self.writer.write_all(line.as_bytes())
@@ -93,9 +95,9 @@ impl<R: Read, W: Write> Connection<R, W> {
         let mut line = Vec::new();
         let mut start = (&mut self.reader).take(MAX_LINE);
         start.read_until(b'\n', &mut line)?;
+        ensure!(!line.is_empty(), "it ended before it was ready");
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end();
-        ensure!(!line.is_empty(), "it ended before it was ready");
         let unexpected = || {
             format!(
                 "it did not begin with {:?} but with {line:?} \
@@ -249,7 +251,13 @@ mod tests {
         let greeted = |bytes| Connection::new(bytes, io::sink()).receive_greeting("echo");
         let (host, id) = greeted(&sent[..]).expect("it is a greeting");
         assert_eq!((host.as_str(), id), ("node1", 7));
-        let error = greeted(b"Welcome!\n").expect_err("it is none").to_string();
-        assert!(error.contains(r#"but with "Welcome!""#), "{error}");
+        for (line, shown) in [
+            (&b"Welcome!\n"[..], r#"but with "Welcome!""#),
+            (b"\n", r#"but with """#),
+            (b"", "it ended before it was ready"),
+        ] {
+            let error = greeted(line).expect_err("it is none").to_string();
+            assert!(error.contains(shown), "{error}");
+        }
     }
 }

@@ -158,7 +158,7 @@ pub struct RiskyTask {
     task: LongTimeTask,
     /// The bank's address.
     bank: SocketAddr,
-    /// Attempts up to this number kill the worker. 0: none does.
+    /// Attempts up to this number kill the worker. With 1, only the first does; with 0, none.
     fatal_attempts: u8,
 }
 

@@ -7,9 +7,9 @@
 //! the system must switch to the worker and back. The task itself takes almost no time beside that.
 //! A larger chunk has this cost once for all its tasks. What stays is the cost of encoding and
 //! decoding each task and each outcome. A thread finds its tasks in the memory that it shares with
-//! the master. So a larger chunk saves it only the work of taking a chunk and storing the list of
-//! its outcomes under a lock. The results are in the order of the tasks, whichever worker finishes
-//! first.
+//! the master. So larger chunks save a thread only some work for each chunk: to take the chunk, and
+//! to store the list of outcomes under a lock. The results are in the order of the tasks, whichever
+//! worker finishes first.
 
 use std::{
     fmt,

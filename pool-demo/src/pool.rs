@@ -1,8 +1,9 @@
 //! What both kinds of pool can do, under the names of Python's `multiprocessing.Pool`.
 //!
 //! A pool is a queue of jobs and some workers. A [`Job`] is a function that is called with the
-//! first worker that is free. `apply_async`, `map` and `imap_unordered` put jobs into the queue. So
-//! they are written only once, for processes and threads alike.
+//! first worker that is free, and gives it tasks. A job of `apply_async` has one task. A job of
+//! `map` or `imap_unordered` takes many. These three only put jobs into the queue. So they are
+//! written only once, for processes and threads alike.
 
 use std::{
     mem,
@@ -26,8 +27,8 @@ pub trait Worker<T: Task> {
     /// Runs tasks, one after the other, and returns the outcome of each.
     ///
     /// # Errors
-    /// When the pool has ended, or has to end now. A task's failure is an outcome, and no error
-    /// here.
+    /// When the pool has ended, or has to end now. The failure of a task is no such error: it is
+    /// the [`Outcome`] of this task.
     fn run(&mut self, tasks: &[T]) -> anyhow::Result<Vec<Outcome<T>>>;
 }
 
@@ -55,12 +56,12 @@ pub trait Pool<T: Task> {
     /// goes on to its end.
     fn terminate(&mut self);
 
-    /// Waits until every job is done and every worker process has ended. (A thread ends when the
-    /// pool is dropped.)
+    /// Waits until every job is done and every worker process has ended. (Workers that are threads
+    /// end when the pool is dropped.)
     ///
     /// # Errors
-    /// When the pool is not closed: its workers would wait for jobs for ever, and `join` for them.
-    /// When the pool has ended because of an error: returns this error.
+    /// When the pool is not closed: its workers would wait for jobs for ever, and `join` would wait
+    /// for the workers. When the pool has ended because of an error: returns this error.
     fn join(&mut self) -> anyhow::Result<()>;
 
     /// Gives a task to the pool, and does not wait for its outcome.

@@ -149,8 +149,9 @@ impl Children {
 
     /// Starts a worker, and returns its process id and the connection to it.
     pub fn start(&self) -> anyhow::Result<(u32, ToWorker)> {
-        // The lock is held until the child is in the table. So `end` in another thread comes before
-        // this, and we see `ended`; or it comes after this, and finds the child in the table.
+        // The lock is held until the child is in the table. If another thread has called `end`
+        // before this, `ended` is true, and no child is started. If it calls `end` after this, the
+        // child is in the table, and `end` kills it.
         let mut state = self.lock();
         ensure!(!state.ended, ENDED);
         let (child, connection) = connection::start(&mut worker::local_command(self.tasks)?)?;

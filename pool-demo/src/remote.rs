@@ -53,7 +53,8 @@ const CHUNK_TIME: Duration = Duration::from_millis(100);
 const MAX_CHUNK: usize = 2048;
 /// How many chunks a worker has at once: one that it works on, and the next one.
 const CHUNKS_UNDER_WAY: usize = 2;
-/// After this many failures in a row, a link is given up.
+/// At this failure, a link is given up. If a worker has finished a chunk before it fails, its
+/// failure counts as the first.
 const MAX_FAILURES: u32 = 3;
 
 #[derive(Args)]
@@ -254,9 +255,9 @@ impl Job {
         self.changed.notify_all();
     }
 
-    /// Waits for the time `pause`, and then until the queue has a task: returns `true`. But when
-    /// all tasks are done, it returns `false` at once. While the queue is empty and other links
-    /// still have tasks, it goes on waiting, because these tasks may be put back.
+    /// Waits until a worker is needed, or until all tasks are done. Returns `true` when the time
+    /// `pause` is over and the queue has a task. Returns `false` as soon as all tasks are done. An
+    /// empty queue is not enough for that: tasks that other links have may be put back.
     fn wait(&self, pause: Duration) -> bool {
         let end = Instant::now() + pause;
         let mut state = self.lock();
@@ -265,7 +266,8 @@ impl Job {
             if state.left == 0 || (rest.is_zero() && !state.waiting.is_empty()) {
                 return state.left > 0;
             }
-            // After the pause, it waits as long as it must. An hour stands for that.
+            // After the pause, only `notify_all` ends the wait. But `wait_timeout` needs a limit:
+            // an hour. After it, the loop waits again.
             let rest = if rest.is_zero() {
                 Duration::from_secs(3600)
             } else {
@@ -432,7 +434,7 @@ impl Link {
                 }
                 let message: Vec<&Primes> = tasks.iter().map(|&n| &self.job.tasks[n]).collect();
                 let sent = writer.send(&(1u8, message));
-                // Before the error is returned, so that `run` puts back this chunk too.
+                // The chunk is added before `?` returns an error, so that `run` puts it back too.
                 under_way.push_back(tasks);
                 sent.with_context(|| format!("worker {worker} is lost"))?;
             }

@@ -134,8 +134,9 @@ fn host_name() -> String {
 }
 
 /// Keeps stdin and stdout for the connection, and gives the tasks another stdin and stdout. A task,
-/// or a program that it starts, then cannot read the messages from the master or write between
-/// ours. And a program that goes on after this worker has died does not hold the connection open.
+/// or a program that it starts, then cannot read the messages from the master or write between the
+/// worker's messages. Such a program may go on after the worker has died. It does not hold the
+/// connection open, so the master reads the end of file nevertheless.
 #[cfg(unix)]
 mod streams {
     use std::{
@@ -158,7 +159,9 @@ mod streams {
 }
 
 /// On Windows, nothing replaces stdin and stdout, so a task must use neither. What it printed would
-/// stand between the messages: the master would find that it is no message, and end the pool.
+/// stand between the messages, and the master would take its first bytes for a length. Mostly this
+/// length is not allowed, and the master ends the pool. After a very short line, the length can be
+/// allowed: then the master waits for bytes that do not come.
 #[cfg(windows)]
 mod streams {
     use std::{

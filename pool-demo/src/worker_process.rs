@@ -127,13 +127,14 @@ impl<T: Task> Worker<T> for WorkerProcess {
         if let Some(outcomes) = self.attempt(1, tasks)? {
             return Ok(outcomes);
         }
-        // The worker died, and in a chunk it is not known in which task. So each task runs again
-        // alone, also those that had ended: the outcomes of a chunk come only at its end. If a
-        // worker dies again, its task is known, and the other tasks still get their outcomes.
+        // The worker died. The outcomes of a chunk come together at its end, so none has come, and
+        // it is not known in which task the worker died. So each task runs again alone, also those
+        // that had ended. If a worker dies again, it is known which task this worker ran, and the
+        // other tasks still get their outcomes.
         //
-        // A task is given up when two workers have died while they ran it alone. A task that was
-        // alone the first time has one more attempt, which is number 2. A task that was in a chunk
-        // with others has two more, numbers 2 and 3.
+        // A task is given up when two workers have died while they ran it alone. If it was alone in
+        // attempt 1, this was the first death: only attempt 2 is left. If it was in a chunk
+        // with others, attempts 2 and 3 are left.
         let last_attempt = if tasks.len() == 1 { 2 } else { 3 };
         let mut outcomes = Vec::new();
         for task in tasks {
