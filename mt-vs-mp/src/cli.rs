@@ -23,9 +23,9 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Name the experiments, and the claims that they try.
+    /// Show the names of the experiments, and their claims.
     List,
-    /// Run some experiments only.
+    /// Run only some of the experiments.
     Run {
         /// Their names.
         #[arg(required = true, value_name = "NAME", value_parser = names())]
@@ -37,10 +37,10 @@ pub enum Command {
     Serve(serve::Options),
     /// Show two runs side by side: two machines, two systems, before and after a change.
     Compare {
-        /// What --json wrote in one run.
+        /// The JSON file of one run.
         #[arg(value_name = "A.json")]
         first: PathBuf,
-        /// What --json wrote in the other.
+        /// The JSON file of the other run.
         #[arg(value_name = "B.json")]
         second: PathBuf,
     },
@@ -49,15 +49,15 @@ pub enum Command {
 /// How a run measures, and to which files its figures are written.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Take a few seconds only: the intervals are wider.
+    /// Take only a few seconds: the intervals are wider.
     #[arg(long)]
     quick: bool,
 
-    /// Take some minutes: narrower intervals, and more of everything.
+    /// Take some minutes: narrower intervals, and more cases.
     #[arg(long, conflicts_with = "quick")]
     full: bool,
 
-    /// How many workers share the work [default: as many as this machine runs at once].
+    /// How many workers share the work [default: one for each of the machine's cores].
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
@@ -81,10 +81,12 @@ impl Options {
     }
 }
 
-/// The named ones in the list's order, and each once.
+/// The experiments of these names, in the order of the list, each once.
 pub fn chosen(names: &[String]) -> Vec<&'static Experiment> {
-    let named = |experiment: &&Experiment| names.iter().any(|name| name == experiment.name);
-    experiments::ALL.iter().filter(named).collect()
+    experiments::ALL
+        .iter()
+        .filter(|experiment| names.iter().any(|name| name == experiment.name))
+        .collect()
 }
 
 pub fn list() -> anyhow::Result<u8> {
@@ -94,7 +96,7 @@ pub fn list() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Clap refuses other names, and suggests the nearest.
+/// Clap refuses any other name, and suggests a similar one.
 fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(experiments::ALL.iter().map(|experiment| experiment.name))
 }

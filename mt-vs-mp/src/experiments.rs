@@ -1,8 +1,8 @@
-//! What is tried: one file each.
+//! The experiments: one file each, and the list of all.
 //!
-//! To add an experiment: write its file, with a `run` that is given the [`Lab`] and returns a
-//! [`Finding`]; make each of its measurements a [`Role`](crate::lab::role::Role) that a trial plays;
-//! and name the file in the list below. `create.rs` is a short one to start from.
+//! An experiment's `run` gets the [`Lab`] and returns a [`Finding`]. Each of its measurements is a
+//! [`Role`](crate::lab::role::Role), which a trial plays. `create.rs` is a short one to read first.
+//! The README says how to add one.
 
 use crate::{
     finding::Finding,
@@ -32,16 +32,16 @@ use without_fork::{limits, master, scale, servers};
 
 /// One claim of the notes, and how it is tried.
 pub struct Experiment {
-    /// Its file's name, and what `run` calls it.
+    /// The name of its file, and its name on the command line.
     pub name: &'static str,
     /// What the notes say, in our words.
     pub claim: &'static str,
-    /// How much of a run's time it may take, in percent.
+    /// The part of a run's time that it may take, in percent. All shares add up to at most 100.
     pub share: u32,
     pub run: fn(&Lab) -> anyhow::Result<Finding>,
-    /// What this program can be started as for it.
+    /// Its roles: for them, this program is started again.
     pub roles: &'static [&'static dyn AnyRole],
-    /// What others measured of the same: the figure, and its source.
+    /// What others measured about the same question: the figure, and its source.
     pub published: &'static [(&'static str, &'static str)],
 }
 

@@ -1,9 +1,28 @@
-//! The laboratory: what every experiment needs.
+//! The laboratory: what every experiment needs. The path of one number:
 //!
-//! In reading order: [`role`] starts this program again as something else, [`trial`] makes of that
-//! a fresh process for one measurement, [`Lab::alternate`] measures in turns, and [`Measured`] makes
-//! figures of the samples. [`machine`] looks at what there is, [`place`] chooses a processor, and
-//! [`interrupt`] ends it all.
+//! ```text
+//! $ mt-vs-mp run create
+//! experiments/create.rs  run: names the variants, and passes them on
+//! lab.rs                 alternate: for each round and each variant, asks for a sample
+//! lab/trial.rs           run: starts a fresh process and waits for its answer
+//! │
+//! │  $ mt-vs-mp --role create '{"place":{"One":0},"way":2}' --trial
+//! │  main.rs                begin: sees "--role"
+//! │  lab/role.rs            play_role: finds the role by its name
+//! │  experiments/create.rs  CREATE.play: forks 60 times, and returns the median time
+//! │  {"Ok":0.00010359}      on its stdout: 104 µs
+//! │
+//! lab.rs                 Measured: keeps the number as one sample of its variant
+//! experiments/create.rs  judge: divides samples by those of a spawn (Measured::ratio_to)
+//! finding/interval.rs    of_ratio: makes a median and an interval of the quotients
+//! finding/verdict.rs     at_most: compares the interval with the claim's bound
+//! report/terminal.rs     entry: prints the table and the verdict
+//! ```
+//!
+//! In reading order: [`role`] starts this program again in another role, [`trial`] uses that for a
+//! measurement in a fresh process, [`Lab::alternate`] measures in turns, and [`Measured`] holds the
+//! samples. [`machine`] describes the machine, [`place`] chooses processors, and [`interrupt`]
+//! handles Ctrl-C.
 
 use std::time::{Duration, Instant};
 
@@ -16,12 +35,12 @@ pub mod cgroup;
 pub mod creation;
 pub mod fork;
 pub mod interrupt;
-#[cfg(unix)]
-pub mod limits;
 pub mod machine;
 pub mod mapping;
-pub mod memory;
+pub mod memory_use;
 pub mod place;
+#[cfg(unix)]
+pub mod process_limits;
 pub mod role;
 #[cfg(unix)]
 pub mod team;
@@ -30,14 +49,14 @@ pub mod trial;
 use crate::{
     finding::{
         figure::{Figure, Unit},
-        interval::{FEWEST, Interval},
+        interval::{FEWEST_SAMPLES, Interval},
     },
     output::say,
 };
 use machine::Machine;
 use role::NoRoom;
 
-/// How much time a run takes, and so how narrow its intervals become.
+/// How much time a run takes. With more time there are more samples, and narrower intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -51,16 +70,17 @@ impl Mode {
         self.pick("quick", "default", "full")
     }
 
-    /// What all experiments together may take.
+    /// The time for all experiments together.
     pub fn budget(self) -> Duration {
         Duration::from_secs_f64(self.pick(4.5, 38.0, 240.0))
     }
 
-    /// More rounds than this tell nothing new.
+    /// More rounds than this would hardly make the intervals narrower.
     fn most_rounds(self) -> usize {
         self.pick(10, 40, 200)
     }
 
+    /// The value for this mode.
     pub fn pick<T>(self, quick: T, default: T, full: T) -> T {
         match self {
             Self::Quick => quick,
@@ -70,21 +90,21 @@ impl Mode {
     }
 }
 
-/// What an experiment is given.
+/// What an experiment gets from the run.
 pub struct Lab {
     pub mode: Mode,
-    /// As many workers as are to share the work: the machine's cores, unless the user said
-    /// otherwise.
+    /// How many workers share the work: one for each of the machine's cores, or as many as the
+    /// option `--workers` says.
     pub workers: usize,
     pub machine: Machine,
-    /// What the experiment under way may take.
+    /// The time for the experiment that is running.
     pub budget: Duration,
     progress: ProgressBar,
 }
 
 impl Lab {
     pub fn new(mode: Mode, workers: Option<usize>, machine: Machine) -> Self {
-        // Hidden, unless stderr is a terminal.
+        // It is shown only if stderr is a terminal.
         let progress = ProgressBar::new_spinner().with_style(
             ProgressStyle::with_template("{spinner} {prefix} {msg}")
                 .expect("the template is valid"),
@@ -98,14 +118,14 @@ impl Lab {
         }
     }
 
-    /// An experiment begins, which has `share` percent of the time.
+    /// Prepares for an experiment that may take `share` percent of the time.
     pub fn begin(&mut self, experiment: &'static str, share: u32) {
         self.budget = self.mode.budget() * share / 100;
         self.progress.set_prefix(experiment);
         self.progress.set_message("");
     }
 
-    /// Prints, without the progress line getting in its way.
+    /// Prints a text. The progress line is hidden meanwhile.
     pub fn say(&self, text: &str) -> anyhow::Result<()> {
         self.progress.suspend(|| say!("{text}"))
     }
@@ -116,9 +136,9 @@ impl Lab {
     }
 
     /// Measures each variant once per round, in an order that is shuffled anew for each round (by
-    /// the same seed in every run). A machine that grows slower meanwhile does so for all alike, and
-    /// no variant always comes after the same other. It stops when `budget` is spent, but not before
-    /// there are enough samples for an interval.
+    /// the same seed in every run). If the machine becomes slower meanwhile, it does so for all
+    /// variants, and no variant always comes after the same other one. It stops when `budget` is
+    /// spent, but not before there are enough samples for an interval.
     pub fn alternate<V, S>(
         &self,
         budget: Duration,
@@ -129,8 +149,9 @@ impl Lab {
         self.alternate_groups(budget, groups, measure)
     }
 
-    /// The same for many variants. Those that are compared make a group, and are measured one
-    /// directly after the other: load that comes and goes within a round is the same for them.
+    /// The same for groups of variants. The variants of a group are measured one directly after the
+    /// other, because they will be compared: other load on the machine may come and go within a
+    /// round, but it hardly changes within a group.
     pub fn alternate_groups<V, S>(
         &self,
         budget: Duration,
@@ -159,17 +180,17 @@ impl Lab {
                 let sample = measure(&all[next].variant)?;
                 all[next].samples.push(sample);
             }
-            // Would another round still fit?
+            // Is there time for another round?
             let spent = begin.elapsed();
-            if round >= FEWEST && spent + spent / round as u32 > budget {
+            if round >= FEWEST_SAMPLES && spent + spent / round as u32 > budget {
                 break;
             }
         }
         Ok(all)
     }
 
-    /// The variants that this machine has room for; of the others is told why not. `try_out` tries
-    /// each once, which also warms up; what it returns for one without room is [`NoRoom`].
+    /// The variants for which this machine has room. Each is tried once by `try_out`, which also
+    /// warms up. If that returns [`NoRoom`], the variant is added to `left_out` with the cause.
     pub fn those_that_fit<V: std::fmt::Display>(
         &self,
         variants: impl IntoIterator<Item = V>,
@@ -191,44 +212,45 @@ impl Lab {
     }
 
     /// # Errors
-    /// When there is no use in going on: we are interrupted, or nobody reads what we say.
+    /// When the run is interrupted, or no process reads our output any more.
     pub fn go_on(&self) -> anyhow::Result<()> {
         interrupt::check()?;
         if interrupt::nobody_reads() {
-            // The error that this gives is the one that ends the program quietly.
+            // This fails, by the error that ends the program quietly: see `output.rs`.
             say!("")?;
         }
         Ok(())
     }
 }
 
-/// A variant, and what was measured of it in each round.
+/// A variant, and its sample from each round: a number, or a struct of several numbers.
 pub struct Measured<V, S> {
     pub variant: V,
     pub samples: Vec<S>,
 }
 
 impl<V, S> Measured<V, S> {
-    /// One number of each sample.
-    pub fn numbers(&self, of: impl Fn(&S) -> f64) -> Vec<f64> {
-        self.samples.iter().map(of).collect()
+    /// One number of each sample. The function `number` picks it, here and below.
+    pub fn numbers(&self, number: impl Fn(&S) -> f64) -> Vec<f64> {
+        self.samples.iter().map(number).collect()
     }
 
-    /// The median of one number of each sample.
-    pub fn figure(&self, unit: Unit, of: impl Fn(&S) -> f64) -> Figure {
-        Figure::new(Interval::of(&self.numbers(of)), unit)
+    /// The median of one number of each sample, with its interval.
+    pub fn figure(&self, unit: Unit, number: impl Fn(&S) -> f64) -> Figure {
+        Figure::new(Interval::of(&self.numbers(number)), unit)
     }
 
-    /// The same for a number that not every system has: then there is no figure.
-    pub fn figure_if_any(&self, unit: Unit, of: impl Fn(&S) -> Option<f64>) -> Option<Figure> {
-        let numbers: Option<Vec<f64>> = self.samples.iter().map(of).collect();
+    /// The same, or `None` if a sample does not have this number, as on some systems.
+    pub fn figure_if_any(&self, unit: Unit, number: impl Fn(&S) -> Option<f64>) -> Option<Figure> {
+        let numbers: Option<Vec<f64>> = self.samples.iter().map(number).collect();
         let numbers = numbers.filter(|numbers| !numbers.is_empty())?;
         Some(Figure::new(Interval::of(&numbers), unit))
     }
 
-    /// This one's number divided by the other's, round by round.
-    pub fn ratio_to<W>(&self, other: &Measured<W, S>, of: impl Fn(&S) -> f64) -> Figure {
-        Figure::ratio(&self.numbers(&of), &other.numbers(&of))
+    /// This variant's number divided by that of `other`, round by round: see
+    /// [`Interval::of_ratio`].
+    pub fn ratio_to<W>(&self, other: &Measured<W, S>, number: impl Fn(&S) -> f64) -> Figure {
+        Figure::ratio(&self.numbers(&number), &other.numbers(&number))
     }
 }
 
@@ -240,7 +262,7 @@ mod tests {
         Lab::new(mode, Some(1), Machine::look_at())
     }
 
-    /// In which order variants are measured, each of them at once.
+    /// Measures three variants, which takes no time. Returns the order of each round.
     fn rounds(mode: Mode, budget: Duration) -> Vec<String> {
         let mut order = Vec::new();
         let measured = lab(mode).alternate(budget, ["A", "B", "C"], |&variant| {
@@ -268,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn those_of_a_group_are_measured_one_directly_after_the_other() {
+    fn the_variants_of_a_group_are_measured_one_directly_after_the_other() {
         let mut order = Vec::new();
         let groups = ["AB", "CD", "EF"].map(|group| group.chars().collect());
         let measured = lab(Mode::Quick).alternate_groups(Duration::MAX / 2, groups, |&variant| {
@@ -286,7 +308,7 @@ mod tests {
                 assert_eq!(one.abs_diff(other), 1, "{rounds:?}");
             }
         }
-        // Both orders occur, of the groups and in each of them.
+        // Each group comes first in some round, and two groups occur in both orders.
         for text in ["AB", "BA", "CD", "DC"] {
             assert!(
                 rounds.iter().any(|round| round.contains(text)),
@@ -299,7 +321,7 @@ mod tests {
 
     #[test]
     fn without_time_there_are_as_many_rounds_as_an_interval_needs() {
-        assert_eq!(rounds(Mode::Full, Duration::ZERO).len(), FEWEST);
+        assert_eq!(rounds(Mode::Full, Duration::ZERO).len(), FEWEST_SAMPLES);
     }
 
     #[test]

@@ -1,20 +1,20 @@
 //! # mt-vs-mp: a laboratory for threads and processes
 //!
-//! The notes weigh threads against processes: which are cheaper, which are faster, which survive a
-//! crash. Here every claim is tried on the machine at hand, and gets a verdict.
+//! The notes compare threads with processes: which are cheaper, which are faster, which survive a
+//! crash? Here every claim is tried on this machine, and gets a verdict.
 //!
 //! ```text
 //! cargo run -p mt-vs-mp --release                         all experiments, the ledger at the end
-//! cargo run -p mt-vs-mp --release -- list                 what there is to try
-//! cargo run -p mt-vs-mp --release -- run create crash     some of it
+//! cargo run -p mt-vs-mp --release -- list                 the experiments and their claims
+//! cargo run -p mt-vs-mp --release -- run create crash     some of them
 //! cargo run -p mt-vs-mp --release -- compare A.json B.json
 //!                                                         two runs side by side
-//! cargo run -p mt-vs-mp --release -- serve                a web server by processes, threads, or both
+//! cargo run -p mt-vs-mp --release -- serve                a web server, in three models
 //! ```
 //!
-//! In reading order, and each imports only what stands after it: [`run`] conducts the
-//! [`experiments`], one file each; [`report`] shows what came of them; [`lab`] is how anything is
-//! measured; [`finding`] is what a measurement ends as: figures, tables, plots, verdicts.
+//! In reading order, and each module imports only modules that are named after it: [`run`] conducts
+//! the [`experiments`], one file each; [`report`] shows their findings; [`lab`] measures;
+//! [`finding`] is what an experiment returns: figures, tables, plots, and a verdict.
 
 use std::process::ExitCode;
 
@@ -37,8 +37,8 @@ fn main() -> ExitCode {
 }
 
 fn begin() -> anyhow::Result<u8> {
-    // First of all: a measurement runs in a fresh process of this same program, in another role.
-    if lab::trial::is_one() {
+    // This comes first: this process may be one that the laboratory has started to play a role.
+    if lab::trial::is_this_process() {
         lab::trial::end_with_the_laboratory()?;
     }
     if let Some(played) = lab::role::play_role(experiments::roles()) {

@@ -1,5 +1,5 @@
-//! A whole run. The terminal's text, the JSON file and the HTML page are all made from this, so that
-//! none of them can say anything else than the others.
+//! The report of a whole run. The terminal's text, the JSON file and the page are all made from it,
+//! so they cannot contradict each other.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,20 +15,21 @@ pub mod html;
 pub mod made_up;
 pub mod terminal;
 
-/// Of the JSON file. It grows when a reader of the old one would stumble over the new one.
+/// The format of the JSON file. It is increased by a change that a program which reads the old
+/// format would not understand.
 pub const FORMAT: u32 = 2;
 
 /// A whole run.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
     pub format: u32,
-    /// Not if it was interrupted.
+    /// False if the run was interrupted.
     pub complete: bool,
-    /// The names of the experiments that it did not get to.
+    /// The names of the experiments that were not done before the interruption.
     pub missing: Vec<String>,
     pub mode: Mode,
     pub workers: usize,
-    /// When it began, in UTC, as RFC 3339 has it.
+    /// When it began, in UTC, in the form of RFC 3339.
     pub date: String,
     /// How long it took.
     pub seconds: f64,
@@ -46,16 +47,16 @@ pub struct Entry {
     pub seconds: f64,
     #[serde(flatten)]
     pub finding: Finding,
-    /// What others measured of the same.
+    /// What others measured about the same question.
     pub published: Vec<Published>,
 }
 
-/// A figure that somebody else has published.
+/// A figure that others have published.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Published {
-    /// What was measured, and what came of it.
+    /// What was measured, and the result.
     pub figure: String,
-    /// Who, when, and on what machine.
+    /// The author, the year, and the machine.
     pub source: String,
 }
 
@@ -65,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    /// Whoever changes this changes the files that others read: see [`FORMAT`].
+    /// Other programs read these files. Before this test is changed, see [`FORMAT`].
     #[test]
     fn the_json_file_has_the_shape_that_the_readme_describes() {
         let report = to_value(made_up::report()).expect("it can be JSON");
@@ -113,7 +114,7 @@ mod tests {
     fn the_json_file_can_be_read_back() {
         let text = serde_json::to_string(&made_up::report()).expect("it can be JSON");
         let report: Report = serde_json::from_str(&text).expect("it can be read");
-        // Numbers may differ in their last digit, which nobody is shown.
+        // The last digit of a number may differ, but the page does not show it.
         assert_eq!(html::page(&report), html::page(&made_up::report()));
     }
 }

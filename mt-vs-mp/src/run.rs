@@ -1,4 +1,4 @@
-//! A run: the experiments one after the other, and what is told of them.
+//! A run: the experiments one after the other, and their report.
 
 use std::{
     path::{Path, absolute},
@@ -20,10 +20,11 @@ use crate::{
     report::{self, Entry, Published, Report, file::Target, html, terminal},
 };
 
-/// Runs the experiments. The exit code is 1 if one of them failed, 130 if we were interrupted.
+/// Runs the experiments. The exit code is 1 if one of them failed, 130 if the run was interrupted.
 pub fn run(experiments: &[&Experiment], options: &Options) -> anyhow::Result<u8> {
-    // Before anything is measured: nobody shall wait for a report that cannot be written.
+    // Before anything is measured: or else a run might end with a report that cannot be written.
     refuse_one_file_for_both(options);
+    // Each is `None` if the user did not ask for it.
     let open = |path: &Option<_>| path.as_deref().map(Target::open).transpose();
     let (json, html) = (open(&options.json)?, open(&options.html)?);
     interrupt::watch()?;
@@ -50,7 +51,7 @@ pub fn run(experiments: &[&Experiment], options: &Options) -> anyhow::Result<u8>
     let missing = experiments.iter().skip(report.experiments.len());
     report.missing = missing.map(|it| it.name.to_owned()).collect();
 
-    // What was measured until an interruption is written all the same.
+    // After an interruption, the report holds the experiments that were done before it.
     if let Some(target) = json {
         target.write(&(serde_json::to_string_pretty(&report)? + "\n"))?;
     }
@@ -69,7 +70,7 @@ pub fn run(experiments: &[&Experiment], options: &Options) -> anyhow::Result<u8>
         Err(error) => Err(error),
         Ok(failed) => {
             lab.say(&terminal::ledger(&report))?;
-            Ok(failed.into())
+            Ok(u8::from(failed))
         }
     }
 }
@@ -86,9 +87,9 @@ fn conduct(
         lab.begin(experiment.name, experiment.share);
         let begin = Instant::now();
         let finding = (experiment.run)(lab);
-        // If it ended because we are interrupted, or because nobody reads us, so do we.
+        // If the experiment ended because the run is to end, its finding does not count.
         lab.go_on()?;
-        // An experiment that fails is no reason not to run the others.
+        // If it failed, the other experiments run all the same.
         let finding = finding.unwrap_or_else(|error| {
             failed = true;
             Finding::new(Verdict::NotMeasured, format!("{error:#}"), "an error")
@@ -113,12 +114,12 @@ fn conduct(
     Ok(failed)
 }
 
-/// A wrong command line: the second report would take the place of the first.
+/// Ends with a usage error if the second report would overwrite the first.
 fn refuse_one_file_for_both(options: &Options) {
     let (Some(json), Some(html)) = (&options.json, &options.html) else {
         return;
     };
-    // A file that does not exist yet is known by its folder.
+    // A file that does not exist yet has no canonical path, but its folder has one.
     let real = |path: &Path| {
         path.canonicalize().ok().or_else(|| {
             let path = absolute(path).ok()?;

@@ -1,22 +1,23 @@
-//! Three web servers that do the same work: by processes, by threads, and by both.
+//! Three web servers that do the same work: with processes, with threads, and with both.
 //!
 //! The notes end with servers: Apache uses processes and is stable, IIS uses threads and is not as
-//! stable, and both now mix the two. Here are all three models, to use, to crash, and to measure:
-//! [`prefork`] is Apache's oldest model (since 0.7, 1995), [`threads`] is one process full of
+//! stable, and both now mix the two. All three models are here, to use, to crash, and to measure.
+//! [`prefork`] is Apache's oldest model (since 0.7, 1995), [`threads`] is one process of many
 //! threads, [`hybrid`] is what Apache calls its worker model. Each of these files holds only what
-//! makes the model different.
+//! is different in its model.
 //!
 //! ```text
 //! cargo run -p mt-vs-mp --release -- serve --model prefork
 //! ```
 //!
-//! Open the address that it prints, and `/status` there. Then open `/crash` in a second window: who
-//! is gone afterwards?
+//! Open `/status` at the address that it prints. Then open `/crash` in a second window: which
+//! workers are gone?
 //!
-//! What they share stands once. [`worker`] takes one connection after another, [`http`] reads its
-//! requests, [`routes`] answers them. [`scoreboard`] is the memory in which all workers note what
-//! they do, and [`status`] draws it. [`supervisor`] starts the processes, and replaces those that
-//! die. [`waiting`] is how a worker waits for a client, but not longer than the server runs.
+//! All other files are shared by the models. [`worker`] takes one connection after another,
+//! [`http`] reads the requests of a connection, [`routes`] answers them. [`scoreboard`] is the
+//! memory in which all workers note what they do, and [`status`] shows it. [`supervisor`] starts
+//! the processes, and replaces those that die. [`waiting`] makes a worker wait for a client, but
+//! not longer than the server runs.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -60,7 +61,7 @@ pub enum Model {
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// How the workers are made.
+    /// Whether the workers are processes, threads, or both.
     #[arg(long, value_enum)]
     model: Model,
 
@@ -78,37 +79,37 @@ pub struct Options {
     #[arg(long, allow_negative_numbers = true, default_value_t = 8080)]
     port: u16,
 
-    /// Replace a process after so many requests, as a server does whose code may leak.
+    /// Replace each process after N requests, as servers do whose code may leak memory.
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     max_requests: Option<u64>,
 }
 
-/// How long requests may go on after the server was told to end.
+/// How long the requests under way may take when the server was told to end.
 const GRACE: Duration = Duration::from_secs(5);
 /// The exit code after a second Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// What all workers of a server share. It is set up before the first of them starts.
+/// What all workers of a server share. It is made before the first worker starts.
 struct Site {
     model: Model,
     listener: TcpListener,
     board: &'static Board,
     /// How many requests a process answers before it is replaced.
     max_requests: u64,
-    /// The process that was started first.
+    /// The id of the process that was started first.
     master: u32,
 }
 
 /// Serves until SIGINT or SIGTERM (Ctrl-C on Windows) arrives.
 ///
-/// Another process that starts a server passes `--port 0` and reads the first line of its stdout:
-/// the address ends it.
+/// A program that starts this server passes `--port 0`, and reads the first line of its stdout: the
+/// line ends with the address.
 pub fn run(options: &Options) -> anyhow::Result<u8> {
     let (processes, threads) = options.size();
     let listener = listen(options.port)?;
     let address = listener.local_addr().context("cannot find the port")?;
-    // It lives as long as the process: threads may still hold it when `main` returns.
+    // It is never freed, because threads may still use it when `main` returns.
     let site: &Site = Box::leak(Box::new(Site {
         model: options.model,
         listener,
@@ -137,7 +138,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
 }
 
 impl Site {
-    /// Accepts no connection any more.
+    /// From now on, the server accepts no connections.
     fn close(&self) {
         waiting::close(&self.listener);
     }
@@ -172,7 +173,7 @@ fn listen(port: u16) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {}:{port}", address.0))
 }
 
-/// Such as "1 process" or "4 processes".
+/// Text such as "1 process" or "4 processes".
 fn amount(number: usize, one: &str, more: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { more })
 }

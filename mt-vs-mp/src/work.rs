@@ -1,9 +1,9 @@
-//! The work that is done in several experiments: primes are counted, by trial division. It computes
-//! and does nothing else: no memory to speak of, no system calls.
+//! The work of several experiments: counting primes, by trial division. It only computes: it needs
+//! hardly any memory, and makes no system calls.
 
 use std::ops::Range;
 
-/// How many of the numbers are primes. <https://oeis.org/A000720> has the right answers.
+/// How many of the numbers are primes. <https://oeis.org/A000720> lists the results.
 pub fn count_primes(numbers: Range<u32>) -> u32 {
     numbers.filter(|&n| is_prime(n)).count() as u32
 }

@@ -1,17 +1,20 @@
-//! A worker crashes: who sees it, who survives, and whose results are lost.
+//! A worker crashes. How does the master see that, and what becomes of the other workers' results?
 //!
-//! Each case runs in a process of its own, which is the master, for it may not survive.
+//! A panic ends only its thread. Each other crash ends the whole process with all of its threads:
+//! the master, if the workers are its threads, or one of the two worker processes of the hybrid. So
+//! each case runs in a fresh process, which is the master.
 
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
 
 use super::Experiment;
 use crate::{
     finding::{
         Finding,
         table::{Cell, Table},
-        verdict,
+        verdict::{self, Verdict},
     },
     lab::{Lab, role::Role, trial},
 };
@@ -19,7 +22,7 @@ use crate::{
 mod ending;
 mod team;
 
-use ending::ENDINGS;
+use ending::{ENDINGS, Ending};
 use team::{OTHERS, Seen};
 
 pub const EXPERIMENT: Experiment = Experiment {
@@ -31,11 +34,11 @@ pub const EXPERIMENT: Experiment = Experiment {
     published: &[],
 };
 
-/// What four workers are.
+/// What the four workers are.
 struct Model {
     name: &'static str,
     plural: &'static str,
-    /// The master's work, in which one worker comes to an end of this number.
+    /// Runs the master. One of its workers ends in the way of this row of [`ENDINGS`].
     work: fn(usize) -> anyhow::Result<Seen>,
 }
 
@@ -44,81 +47,92 @@ const MODELS: &[Model] = &[THREADS, PROCESSES, HYBRID];
 const THREADS: Model = Model {
     name: "workers are threads",
     plural: "threads",
-    work: |ending| team::threads(4, Some(ending), || Ok(())),
+    work: |ending| Ok(team::threads(OTHERS, Some(ending), || ())),
 };
 
+// The numbers are how many workers each process has besides the one that crashes.
 const PROCESSES: Model = Model {
     name: "workers are processes",
     plural: "processes",
-    work: |ending| team::processes(4, 1, ending),
+    work: |ending| team::processes(&[0, 1, 1, 1], ending),
 };
 
 const HYBRID: Model = Model {
     name: "2 processes × 2 threads",
     plural: "hybrid",
-    work: |ending| team::processes(2, 2, ending),
+    work: |ending| team::processes(&[1, 2], ending),
 };
 
-static CRASH: Role<(usize, usize), Seen> = Role {
+/// A row of [`MODELS`], and a row of [`ENDINGS`].
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Variant {
+    model: usize,
+    ending: usize,
+}
+
+static CRASH: Role<Variant, Seen> = Role {
     name: "crash",
-    play: |(model, ending)| (MODELS[model].work)(ending),
+    play: |variant| (MODELS[variant.model].work)(variant.ending),
 };
 
-/// What came of one case.
+/// What came of one variant.
 struct Case {
-    model: &'static Model,
-    /// Whether the master lived on.
-    alive: bool,
-    /// How the end of the worker, or of the master with it, was seen.
+    variant: Variant,
+    master_lives: bool,
+    /// How the crashed worker's end was seen; or the master's end, if the master died with it.
     end: String,
     /// How many results of the others were lost.
     lost: usize,
 }
 
 fn run(lab: &Lab) -> anyhow::Result<Finding> {
-    let mut rows = Vec::new();
-    for (number, ending) in ENDINGS.iter().enumerate() {
-        let row = (0..MODELS.len()).map(|model| {
+    let mut cases = Vec::new();
+    for (ending, Ending { name, .. }) in ENDINGS.iter().enumerate() {
+        for (model, Model { plural, .. }) in MODELS.iter().enumerate() {
             lab.go_on()?;
-            let of = || format!("{}, {}", MODELS[model].plural, ending.name);
-            try_out(model, number).with_context(of)
-        });
-        rows.push((ending.name, row.collect::<anyhow::Result<Vec<Case>>>()?));
+            let case = try_out(Variant { model, ending });
+            cases.push(case.with_context(|| format!("{plural}, {name}"))?);
+        }
     }
+    let rows: Vec<&[Case]> = cases.chunks(MODELS.len()).collect();
     let table = Table::of(
-        "One of four workers ends in the middle of its work. Who sees that, and what of the others?",
+        "One of four workers ends in the middle of its work. What is lost of the other three, and how \
+         is the end seen?",
         &rows,
         &[
-            ("its end is", &|(ending, _)| (*ending).into()),
-            (THREADS.name, &|(_, cases)| cases[0].cell()),
-            (PROCESSES.name, &|(_, cases)| cases[1].cell()),
-            (HYBRID.name, &|(_, cases)| cases[2].cell()),
+            ("its end is", &|row| {
+                ENDINGS[row[0].variant.ending].name.into()
+            }),
+            (THREADS.name, &|row| row[0].cell()),
+            (PROCESSES.name, &|row| row[1].cell()),
+            (HYBRID.name, &|row| row[2].cell()),
         ],
     );
-    let cases: Vec<Case> = rows.into_iter().flat_map(|(_, cases)| cases).collect();
-    Ok(Finding {
-        tables: vec![table],
-        ..judge(&cases)
-    })
+    let mut finding = judge(&cases);
+    finding.tables.push(table);
+    Ok(finding)
 }
 
-fn try_out(model: usize, ending: usize) -> anyhow::Result<Case> {
-    // What a crashing process says about it is known beforehand.
-    let ended = trial::run_to_its_end(&CRASH, &(model, ending), Stdio::null())?;
-    let model = &MODELS[model];
+fn try_out(variant: Variant) -> anyhow::Result<Case> {
+    // The messages of crashing processes on stderr would only disturb.
+    let ended = trial::run_to_its_end(&CRASH, &variant, Stdio::null())?;
     let Some(answer) = ended.answer else {
-        ensure!(!ended.status.success(), "the master ended without a word");
+        ensure!(
+            !ended.status.success(),
+            "the master ended without an answer"
+        );
         return Ok(Case {
-            model,
-            alive: false,
+            variant,
+            master_lives: false,
             end: ended.status.to_string(),
+            // No process is left that has their results.
             lost: OTHERS,
         });
     };
     let seen = answer?;
     Ok(Case {
-        model,
-        alive: true,
+        variant,
+        master_lives: true,
         end: seen.end.unwrap_or_else(|| "not seen".to_owned()),
         lost: OTHERS - seen.results,
     })
@@ -126,7 +140,7 @@ fn try_out(model: usize, ending: usize) -> anyhow::Result<Case> {
 
 impl Case {
     fn cell(&self) -> Cell {
-        let master = match self.alive {
+        let master = match self.master_lives {
             true => "master lives",
             false => "master dies",
         };
@@ -135,62 +149,70 @@ impl Case {
     }
 
     fn others_are_well(&self) -> bool {
-        self.alive && self.lost == 0
+        self.master_lives && self.lost == 0
     }
 }
 
-/// The claim says two things, and each of them in every case.
+/// The claim has two halves, and the worse of their verdicts is its own. Each half is true or false
+/// in each case, and depends on the case if it is not the same in all.
 fn judge(cases: &[Case]) -> Finding {
-    let of = |model: Model| {
+    let of = |model: &Model| {
+        let name = model.name;
         cases
             .iter()
-            .filter(move |case| case.model.name == model.name)
+            .filter(move |case| MODELS[case.variant.model].name == name)
     };
-    let alone: Vec<bool> = of(PROCESSES).map(Case::others_are_well).collect();
-    let taken: Vec<bool> = of(THREADS).map(|case| !case.alive).collect();
-    let count = |so: &[bool]| {
-        let times = so.iter().filter(|&&so| so).count();
-        format!("in {times} of {} cases", so.len())
-    };
-    let by_case = |so: &[bool]| verdict::by_case(so.iter().map(|&so| verdict::is(so)));
-    let lost = MODELS.iter().map(|model| {
-        let lost = cases.iter().filter(|case| case.model.name == model.name);
-        let lost: usize = lost.map(|case| case.lost).sum();
-        format!("{} {lost}", model.plural)
-    });
+    let left_alone: Vec<bool> = of(&PROCESSES).map(Case::others_are_well).collect();
+    let taken_along: Vec<bool> = of(&THREADS).map(|case| !case.master_lives).collect();
+    let mut lost = Vec::new();
+    for model in MODELS {
+        let sum: usize = of(model).map(|case| case.lost).sum();
+        lost.push(format!("{} {sum}", model.plural));
+    }
     Finding::new(
-        verdict::every([by_case(&alone), by_case(&taken)]),
+        verdict::every([judge_half(&left_alone), judge_half(&taken_along)]),
         format!(
             "a crashed process left the others alone {}; a crashed thread took all with it {}: a panic \
-             ends its thread alone",
-            count(&alone),
-            count(&taken)
+             ends only its own thread",
+            count(&left_alone),
+            count(&taken_along)
         ),
         format!(
             "results of the others lost, of {}: {}",
-            alone.len() * OTHERS,
-            lost.collect::<Vec<_>>().join(", ")
+            left_alone.len() * OTHERS,
+            lost.join(", ")
         ),
     )
+}
+
+/// Of one half of the claim: whether it is true, case by case.
+fn judge_half(cases: &[bool]) -> Verdict {
+    verdict::by_case(cases.iter().map(|&is_true| verdict::is(is_true)))
+}
+
+fn count(cases: &[bool]) -> String {
+    let times = cases.iter().filter(|&&is_true| is_true).count();
+    format!("in {times} of {} cases", cases.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::verdict::Verdict;
 
+    /// A good case of processes, another case of processes, and two cases of threads.
     fn verdict(process_alive: bool, thread_alive: [bool; 2]) -> Verdict {
-        let case = |model, alive| Case {
-            model,
-            alive,
+        let case = |model, master_lives| Case {
+            variant: Variant { model, ending: 0 },
+            master_lives,
             end: String::new(),
-            lost: if alive { 0 } else { OTHERS },
+            lost: if master_lives { 0 } else { OTHERS },
         };
+        let [threads, processes] = [0, 1];
         judge(&[
-            case(&PROCESSES, true),
-            case(&PROCESSES, process_alive),
-            case(&THREADS, thread_alive[0]),
-            case(&THREADS, thread_alive[1]),
+            case(processes, true),
+            case(processes, process_alive),
+            case(threads, thread_alive[0]),
+            case(threads, thread_alive[1]),
         ])
         .verdict
     }

@@ -1,5 +1,5 @@
-//! What limits the number of processes here, and the proof that such a limit binds: a process lowers
-//! one for itself, and forks until it is refused.
+//! What limits the number of processes here, and a proof that such a limit works: a process lowers
+//! a limit for itself, and forks until the system refuses.
 
 use std::io::{self, Read};
 
@@ -19,9 +19,8 @@ use crate::{
         verdict::{self, Verdict},
     },
     lab::{
-        Lab, fork,
-        limits::{self, Limit},
-        machine, memory,
+        Lab, fork, machine, memory_use,
+        process_limits::{self, Limit},
         role::Role,
         trial,
     },
@@ -45,38 +44,39 @@ pub const EXPERIMENT: Experiment = Experiment {
     ],
 };
 
-/// So many more than there are may be started.
+/// The limit is lowered to the number of the user's processes and threads, plus this.
 const ROOM: u64 = 10;
 
-/// A system that still refuses none has no such limit.
+/// If the system starts this many processes, it does not keep to the limit.
 const ENOUGH: usize = 3 * ROOM as usize;
 
-/// An id that nobody is given: `RLIMIT_NPROC` counts what a user has already.
-const NOBODY_ELSE: Uid = Uid::from_raw(1_999_999_999);
+/// The id of a user who has no processes: `RLIMIT_NPROC` counts all processes of a user.
+const UNUSED_ID: Uid = Uid::from_raw(1_999_999_999);
 
-/// About what the kernel needs for a process beside the memory that it maps, in bytes: its stack of
-/// 16 KiB, and its record of the process.
+/// About what the kernel needs for a process beside the memory that the process maps, in bytes: a
+/// stack of 16 KiB, and its record of the process.
 const KERNEL: u64 = 20 << 10;
 
-/// As whom `RLIMIT_NPROC` is lowered.
-struct Way {
-    name: &'static str,
-    become_it: fn() -> anyhow::Result<()>,
+/// The user for whom `RLIMIT_NPROC` is lowered.
+struct User {
+    limit: &'static str,
+    become_user: fn() -> anyhow::Result<()>,
 }
 
-const WAYS: &[Way] = &[OURSELVES, ANOTHER_USER];
+const USERS: &[User] = &[OURSELVES, ANOTHER_USER];
 
-const OURSELVES: Way = Way {
-    name: "RLIMIT_NPROC",
-    become_it: || Ok(()),
+const OURSELVES: User = User {
+    limit: "RLIMIT_NPROC",
+    become_user: || Ok(()),
 };
 
-/// For the administrator, whom the limit spares.
-const ANOTHER_USER: Way = Way {
-    name: "RLIMIT_NPROC, for an ordinary user",
-    become_it: || {
-        setuid(NOBODY_ELSE).context("cannot become another user")?;
-        // A change of user undoes this, and closes `/proc/self` to ourselves.
+/// The administrator has to become another user, because the limit does not bind the administrator.
+const ANOTHER_USER: User = User {
+    limit: "RLIMIT_NPROC of an ordinary user",
+    become_user: || {
+        setuid(UNUSED_ID).context("cannot become another user")?;
+        // Both are undone by a change of user: that this process ends with the laboratory, and that
+        // it may read its own `/proc/self`.
         trial::end_with_the_laboratory()?;
         #[cfg(target_os = "linux")]
         nix::sys::prctl::set_dumpable(true).context("cannot open /proc/self")?;
@@ -85,79 +85,80 @@ const ANOTHER_USER: Way = Way {
 };
 
 /// What came of it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Refusal {
-    /// What the limit was lowered to.
     lowered_to: u64,
     started: usize,
-    /// With which the next one was refused; `None` if none was.
+    /// Of the next process; `None` if it was started too.
     error: Option<String>,
-    /// What one of them took of memory, in bytes.
+    /// How much memory one of the processes took, in bytes.
     memory: Option<u64>,
 }
 
 static REFUSAL: Role<usize, Refusal> = Role {
     name: "limits",
-    play: |way| {
-        (WAYS[way].become_it)()?;
-        let limit = limits::NPROC.context("RLIMIT_NPROC is not known here")?;
+    play: |user| {
+        (USERS[user].become_user)()?;
+        let limit = process_limits::NPROC.context("RLIMIT_NPROC is not known here")?;
         let (soft, hard) = getrlimit(limit)?;
-        let lowered_to = soft.min(limits::of_this_user() + ROOM);
+        let lowered_to = soft.min(process_limits::of_this_user() + ROOM);
         setrlimit(limit, lowered_to, hard).context("cannot lower the limit")?;
-        let (started, error, memory) = fork_until_refused()?;
-        Ok(Refusal {
-            lowered_to,
-            started,
-            error,
-            memory,
-        })
+        fork_until_refused(lowered_to)
     },
 };
 
-fn fork_until_refused() -> anyhow::Result<(usize, Option<String>, Option<u64>)> {
-    let (stay, leave) = io::pipe().context("cannot make a pipe")?;
-    let mut leave = Some(leave);
+fn fork_until_refused(lowered_to: u64) -> anyhow::Result<Refusal> {
+    // Nobody writes to this pipe. The children end when they see the end of file.
+    let (may_end, hold) = io::pipe().context("cannot make a pipe")?;
+    let mut hold = Some(hold);
     let mut children = Vec::new();
-    let mut refusal = None;
-    while refusal.is_none() && children.len() < ENOUGH {
+    let mut error = None;
+    while error.is_none() && children.len() < ENOUGH {
         let wait = || {
-            // Closes this child's copy alone. Kept, its siblings would never see the pipe's end.
-            leave = None;
-            (&stay).read_to_end(&mut Vec::new())?;
+            // Closes this child's copy. If it stayed open, no child would see the end of file.
+            hold = None;
+            (&may_end).read_to_end(&mut Vec::new())?;
             Ok(())
         };
         // SAFETY: this trial has started no thread.
         match unsafe { fork::child(wait) } {
             Ok(child) => children.push(child),
-            Err(error) => refusal = Some(error.root_cause().to_string()),
+            Err(refusal) => error = Some(refusal.root_cause().to_string()),
         }
     }
-    let memory = children.first().and_then(|child| memory::of(child.id()));
+    let memory = children
+        .first()
+        .and_then(|child| memory_use::of(child.id()));
     let started = children.len();
-    drop(leave);
+    drop(hold);
     children.into_iter().try_for_each(fork::Child::join)?;
-    Ok((started, refusal, memory.map(|memory| memory.private)))
+    Ok(Refusal {
+        lowered_to,
+        started,
+        error,
+        memory: memory.map(|memory| memory.private),
+    })
 }
 
 fn run(lab: &Lab) -> anyhow::Result<Finding> {
     lab.go_on()?;
-    let (number, way) = match limits::exempt() {
-        false => (0, &OURSELVES),
-        true => (1, &ANOTHER_USER),
-    };
-    let proof = trial::run(&REFUSAL, &number).map_err(|error| format!("{error:#}"));
-    let mut limits = limits::of_processes();
-    let each = proof.as_ref().ok().and_then(|proof| proof.memory);
+    let user = if process_limits::exempt() { 1 } else { 0 };
+    let limit = USERS[user].limit;
+    let proof = trial::run(&REFUSAL, &user).map_err(|error| format!("{error:#}"));
+    let mut limits = process_limits::of_processes();
+    let memory = proof.as_ref().ok().and_then(|proof| proof.memory);
     let mut left_out = Vec::new();
-    match each.map(|memory| memory + KERNEL) {
-        Some(each) => {
-            let free = machine::available_memory();
-            let [each_has, has] = [each, free].map(|bytes| amount(bytes as f64, Unit::Bytes));
-            let name =
-                format!("memory: {has} available, {each_has} for a process that does nothing");
-            limits.push(Limit::new(name, Some(free / each), 0));
-        }
-        None => left_out.push("memory: the system does not say what a process takes".to_owned()),
+    if let Some(memory) = memory {
+        let each = memory + KERNEL;
+        let available = machine::available_memory();
+        let name = format!(
+            "memory: {} available, {} for a process that does nothing",
+            amount(available as f64, Unit::Bytes),
+            amount(each as f64, Unit::Bytes)
+        );
+        limits.push(Limit::new(name, Some(available / each), 0));
+    } else {
+        left_out.push("memory: what a process takes was not measured".to_owned());
     }
     let number = |number: Option<u64>| match number {
         Some(number) => Cell::from(number.to_string()),
@@ -170,14 +171,15 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
             ("limit", &|limit| limit.name.clone().into()),
             ("at most", &|limit| number(limit.most)),
             ("there are", &|limit| limit.used.to_string().into()),
-            ("so many more", &|limit| number(limit.room())),
+            ("room for", &|limit| number(limit.room())),
         ],
     );
+    let proofs: Vec<&Refusal> = proof.iter().collect();
     let refusal = Table::of(
         "A process lowers a limit for itself, and forks:",
-        proof.as_ref().map_or(&[][..], std::slice::from_ref),
+        &proofs,
         &[
-            ("limit", &|_| way.name.into()),
+            ("limit", &|_| limit.into()),
             ("lowered to", &|proof| proof.lowered_to.to_string().into()),
             ("processes started", &|proof| {
                 proof.started.to_string().into()
@@ -188,19 +190,18 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
             }),
         ],
     );
-    let mut tables = vec![survey];
-    tables.extend(proof.is_ok().then_some(refusal));
-    Ok(Finding {
-        tables,
-        left_out,
-        ..judge(way.name, &proof, &limits)
-    })
+    let mut finding = judge(limit, &proof, &limits);
+    finding.tables.push(survey);
+    if proof.is_ok() {
+        finding.tables.push(refusal);
+    }
+    finding.left_out = left_out;
+    Ok(finding)
 }
 
-/// A limit that is named and not proved leaves it unclear.
+/// Without a proof it is unclear, even if the system names its limits.
 fn judge(lowered: &str, proof: &Result<Refusal, String>, limits: &[Limit]) -> Finding {
-    let first = limits::first(limits);
-    let as_it_is = match first {
+    let as_it_is = match process_limits::first(limits) {
         Some((limit, room)) => format!("{room} more, then {}", limit.name),
         None => "no limit was found".to_owned(),
     };
@@ -220,7 +221,7 @@ fn judge(lowered: &str, proof: &Result<Refusal, String>, limits: &[Limit]) -> Fi
             format!("no limit could be proved: {cause}"),
         ),
     };
-    let reason = format!("{proof}; as the machine is, there is room for {as_it_is}");
+    let reason = format!("{proof}; with the limits as they are: {as_it_is}");
     Finding::new(verdict, reason, as_it_is)
 }
 

@@ -1,9 +1,9 @@
-//! A master of three workers is killed, and whoever is still there is counted.
+//! A master of three workers is killed. How many workers are alive after that?
 //!
-//! An observer starts the master. The workers hold two pipes to the observer, which outlive the
-//! master. When that is gone, the observer asks each of them "are you there?", by one byte in one
-//! pipe, and counts the answers in the other. Nothing needs a clock: a pipe whose last holder is
-//! gone ends.
+//! An observer starts the master, with a pipe for its stdin and one for its stdout. The workers
+//! inherit both. When the master is dead, the observer writes one question for each worker into the
+//! one pipe, each a single byte, and counts the answers in the other. It needs no clock: it sees
+//! the end of file when the last process that could answer is gone.
 
 use std::{
     io::{self, Read, Write},
@@ -41,9 +41,9 @@ const WORKERS: usize = 3;
 /// What the workers are.
 struct Way {
     name: &'static str,
-    /// In the master, which is single-threaded: starts the workers.
+    /// Starts the workers, in the master, which has no other thread.
     start: fn() -> anyhow::Result<()>,
-    /// Whether nobody told the workers to end with their master, nor to live on.
+    /// Whether nothing is done to end the workers with their master.
     unprepared: bool,
 }
 
@@ -80,15 +80,16 @@ fn threads() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each worker says that it has begun by a pipe of its own, which ends if the worker dies before.
+/// Each worker says that it has begun, through a pipe of its own. If the worker dies before that,
+/// the master sees the end of file.
 fn processes(mut work: impl FnMut(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
     for _ in 0..WORKERS {
-        let (mut begun, mut begin) = io::pipe().context("cannot make a pipe")?;
+        let (mut from_worker, mut begun) = io::pipe().context("cannot make a pipe")?;
         // SAFETY: the master has started no thread.
-        unsafe { fork::child(|| work(&mut begin)) }?;
-        drop(begin);
+        unsafe { fork::child(|| work(&mut begun)) }?;
+        drop(begun);
         let mut byte = [0];
-        begun
+        from_worker
             .read_exact(&mut byte)
             .context("a worker died before it began")?;
         io::stdout()
@@ -98,21 +99,22 @@ fn processes(mut work: impl FnMut(&mut dyn Write) -> anyhow::Result<()>) -> anyh
     Ok(())
 }
 
-/// Nobody writes to their pipe. It ends when the master does, who alone holds its other end.
+/// Nobody writes to the pipe that the workers watch. Only the master has its writing end, so the
+/// workers see the end of file when the master is dead.
 fn watching() -> anyhow::Result<()> {
-    let (lifeline, held) = io::pipe().context("cannot make a pipe")?;
-    let mut held = Some(held);
+    let (watched, writing_end) = io::pipe().context("cannot make a pipe")?;
+    let mut writing_end = Some(writing_end);
     processes(|begun| {
-        // Closes this worker's copy of the end. Kept, it would hold the lifeline of all.
-        held = None;
-        answer_one_question(begun, Some(&lifeline))
+        // Closes this worker's copy. If it stayed open, no worker would see the end of file.
+        writing_end = None;
+        answer_one_question(begun, Some(&watched))
     })?;
-    // The master keeps its end until it is killed.
-    std::mem::forget(held);
+    // The master keeps its writing end open until it is killed.
+    std::mem::forget(writing_end);
     Ok(())
 }
 
-/// Linux kills them when their parent dies, because they have asked for it.
+/// The worker asks Linux for a SIGKILL at its parent's death.
 #[cfg(target_os = "linux")]
 fn tied(begun: &mut dyn Write) -> anyhow::Result<()> {
     use nix::sys::{prctl, signal::Signal};
@@ -120,21 +122,21 @@ fn tied(begun: &mut dyn Write) -> anyhow::Result<()> {
     answer_one_question(begun, None)
 }
 
-/// A worker: it says that it has begun, waits for a question, and answers it. If its lifeline ends,
-/// so does it.
+/// A worker: it says that it has begun, waits for a question, and answers it. At the end of file on
+/// `watched`, it ends without an answer.
 fn answer_one_question(
     begun: &mut dyn Write,
-    lifeline: Option<&io::PipeReader>,
+    watched: Option<&io::PipeReader>,
 ) -> anyhow::Result<()> {
     begun.write_all(b"!").and_then(|()| begun.flush())?;
     let stdin = io::stdin();
     let mut fds = vec![PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-    fds.extend(lifeline.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+    fds.extend(watched.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
     while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
     if fds.get(1).is_some_and(|fd| fd.any() == Some(true)) {
         return Ok(());
     }
-    // Not by way of `io::stdin()`, whose buffer would take the others' questions too.
+    // `io::stdin()` has a buffer, and would also read the questions for the other workers.
     let mut question = [0];
     if nix::unistd::read(stdin.as_fd(), &mut question)? == 1 {
         let mut stdout = io::stdout();
@@ -143,37 +145,39 @@ fn answer_one_question(
     Ok(())
 }
 
-/// The master: it starts its workers, and waits to be killed. If its observer is killed before that,
-/// the pipe of the questions ends, and so does the master.
+/// The master: it starts its workers, and waits to be killed. If the observer is killed first, the
+/// master sees the end of file on its stdin, and ends.
 static MASTER: Role<usize> = Role {
     name: "master-to-be-killed",
     play: |way| {
         (WAYS[way].start)()?;
         let stdin = io::stdin();
-        // Not `POLLIN`: the questions are for the workers. The end of a pipe is always told.
+        // No `POLLIN`, because the questions are for the workers. `poll` always reports the end of
+        // file.
         let mut questions = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
         while poll(&mut questions, PollTimeout::NONE) == Err(Errno::EINTR) {}
         Ok(())
     },
 };
 
-/// The observer: how many workers are alive after their master.
+/// The observer. It returns how many workers are alive after their master's death.
 static OBSERVE: Role<usize, usize> = Role {
     name: "master",
     play: |way| {
-        // Orphans get us for a parent, so that we can reap them. Elsewhere process 1 does.
+        // This process becomes the parent of the orphaned workers, so that it can reap them. On
+        // other systems, process 1 reaps them.
         #[cfg(target_os = "linux")]
         nix::sys::prctl::set_child_subreaper(true).context("cannot adopt the orphans")?;
         let (questions, mut ask) = io::pipe().context("cannot make a pipe")?;
         let (mut answers, answer) = io::pipe().context("cannot make a pipe")?;
-        // The pipes are the master's stdin and stdout, and so its workers'.
         let mut command = MASTER.command(&way)?;
         let master = command.stdin(questions).stdout(answer).spawn();
         let mut master = master.context("cannot start the master")?;
-        // It holds our copies of the master's ends: with those open, the answers would never end.
+        // The command has this process's copies of the master's ends. If they stayed open, the
+        // answers would have no end of file.
         drop(command);
 
-        // Each worker says that it has begun. A master that fails says something else.
+        // Each worker writes one byte when it has begun. A master that fails writes something else.
         let mut begun = [0; WORKERS];
         let read = answers.read_exact(&mut begun);
         read.context("the workers did not begin")?;
@@ -181,14 +185,15 @@ static OBSERVE: Role<usize, usize> = Role {
         master.kill().context("cannot kill the master")?;
         master.wait().context("cannot wait for the master")?;
 
-        // Whoever lives takes one question. The pipe's reader is gone if nobody does.
+        // Each living worker reads one question. If no worker lives, the pipe has no reader, and
+        // the write fails.
         let _ = ask.write_all(&[b'?'; WORKERS]);
         drop(ask);
-        let mut alive = Vec::new();
-        let read = answers.read_to_end(&mut alive);
+        let mut answered = Vec::new();
+        let read = answers.read_to_end(&mut answered);
         read.context("cannot read the answers")?;
         while nix::sys::wait::wait().is_ok() {}
-        Ok(alive.len())
+        Ok(answered.len())
     },
 };
 
@@ -208,29 +213,33 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
             }),
         ],
     );
-    let mut left_out = Vec::new();
+    let mut finding = judge(&alive);
+    finding.tables.push(table);
     if cfg!(not(target_os = "linux")) {
-        left_out.push("processes tied to the master: Linux alone has this".to_owned());
+        let why = "processes tied to the master: only Linux has this";
+        finding.left_out.push(why.to_owned());
     }
-    Ok(Finding {
-        tables: vec![table],
-        left_out,
-        ..judge(&alive)
-    })
+    Ok(finding)
 }
 
-/// By the workers that nobody told to die with their master, nor to live on.
+/// Only unprepared workers decide: what becomes of the others is their own choice.
 fn judge(alive: &[(&Way, usize)]) -> Finding {
-    let unprepared = || alive.iter().filter(|(way, _)| way.unprepared);
-    let words = unprepared().map(|(way, alive)| format!("{} {alive}", way.name));
-    let words = words.collect::<Vec<_>>().join(", ");
+    let mut verdicts = Vec::new();
+    let mut numbers = Vec::new();
+    for (way, alive) in alive {
+        if way.unprepared {
+            verdicts.push(verdict::is(*alive == 0));
+            numbers.push(format!("{} {alive}", way.name));
+        }
+    }
+    let numbers = numbers.join(", ");
     Finding::new(
-        verdict::by_case(unprepared().map(|(_, alive)| verdict::is(*alive == 0))),
+        verdict::by_case(verdicts),
         format!(
-            "of {WORKERS} each, so many lived on: {words}; a process dies with its master only if it sees \
-             to that itself"
+            "workers alive after the master's death, of {WORKERS}: {numbers}; a process dies with its \
+             master only if it sees to that itself"
         ),
-        format!("alive after the master, of {WORKERS}: {words}"),
+        format!("alive after the master, of {WORKERS}: {numbers}"),
     )
 }
 

@@ -1,11 +1,12 @@
-//! What a fork really costs while the parent's memory grows: at once, and afterwards.
+//! What a fork costs while the parent's memory grows: at once, and afterwards.
 //!
-//! At once: a fork copies no memory, but it copies the tables that say where the memory is: with the
-//! usual pages, an entry of 8 bytes for each 4 KiB. Threads share the tables, and a spawned program
-//! starts with new ones. "Cheap" is what costs no more than a spawn. (See "A fork() in the road",
-//! HotOS 2019.)
+//! At once: a fork copies no memory, but it copies the page tables, which say where the memory is.
+//! They have an entry of 8 bytes for each page, which is 4 KiB on most machines. Threads share the
+//! page tables of their process, and a spawned program starts with new ones. (See "A fork() in the
+//! road", HotOS 2019.)
 //!
-//! Afterwards the child pays for what it writes to, and shares what it only reads: see [`afterwards`].
+//! Afterwards: the child pays for each page that it writes to, and shares with its parent the pages
+//! that it only reads. See [`afterwards`].
 
 use std::{
     fmt,
@@ -23,7 +24,7 @@ use crate::{
     finding::{
         Finding,
         figure::{Figure, Unit, amount},
-        interval::{Interval, median},
+        interval::median,
         plot::{Axis, Line, Plot},
         table::Table,
         verdict::{self, Verdict},
@@ -33,7 +34,7 @@ use crate::{
         creation::{FORK, SPAWN_SELF, SPAWN_TRUE, THREAD, Way},
         machine,
         mapping::Mapping,
-        memory,
+        memory_use,
         role::{NoRoom, Role},
         trial,
     },
@@ -41,7 +42,7 @@ use crate::{
 
 #[cfg(unix)]
 mod afterwards;
-/// Where there is no fork, there is nothing to pay afterwards.
+/// Without fork, nothing is paid afterwards.
 #[cfg(not(unix))]
 mod afterwards {
     use std::time::Duration;
@@ -85,22 +86,23 @@ pub const EXPERIMENT: Experiment = Experiment {
 
 const MIB: u64 = 1 << 20;
 
-/// "Cheap": at most so many times as much as a spawn by the same parent.
+/// "Cheap": a fork costs at most this many times as much as a spawn by the same parent.
 const CHEAP: f64 = 1.0;
 
-/// One parent for whom a fork is dear refutes "however much". But only if even one of this size
-/// finds it cheap has it been tried.
+/// "However much memory": one expensive fork refutes that, whatever the parent's size. But it holds
+/// only if a parent with this much memory, in bytes, was tried.
 const MUCH: u64 = 256 * MIB;
 
-/// How the system is asked to cut the memory up.
+/// The size of the pages that the system is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Pages {
-    /// Of the usual size: 4 KiB, on most machines.
+    /// 4 KiB, on most machines.
     Small,
-    /// Of 2 MiB, on most machines.
+    /// 2 MiB, on most machines.
     Huge,
 }
 
+/// The process that creates the others.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Parent {
     /// In bytes.
@@ -120,27 +122,26 @@ impl fmt::Display for Parent {
     }
 }
 
-/// What one parent measured. `None` is what this system does not have or tell.
+/// What one parent measured. `None` stands for what this system does not have or does not tell.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Costs {
-    /// From the start of one to its joined end, in seconds.
+    /// From start to join, in seconds; for a spawn and a fork too.
     thread: f64,
     spawn: f64,
     fork: Option<f64>,
-    /// The size of its page tables, in bytes.
+    /// In bytes.
     page_tables: Option<f64>,
-    /// How many bytes of its memory lie in huge pages.
+    /// How many bytes of the memory lie in huge pages.
     huge: f64,
     first_write: Option<FirstWrite>,
 }
 
-/// What a forked child pays for each 4 KiB of memory that its parent left it.
+/// What a forked child pays for each 4 KiB of its parent's memory: the times of two writes, in
+/// seconds, and the page faults at the first.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct FirstWrite {
-    /// For the first write, and for the one after it, in seconds.
     first: f64,
     second: f64,
-    /// How many page faults there were at the first write.
     faults: f64,
 }
 
@@ -148,26 +149,30 @@ static COSTS: Role<Parent, Costs> = Role {
     name: "memory",
     play: |parent| {
         let mut data = Data::load(parent)?;
-        let now = memory::own();
+        let memory = memory_use::own();
         let spawn = match (SPAWN_TRUE.missing)() {
             None => SPAWN_TRUE,
             Some(_) => SPAWN_SELF,
         };
         Ok(Costs {
-            thread: several(&THREAD)?,
-            spawn: several(&spawn)?,
-            // These come last, for they leave their mark on the parent: the pages are shared until
-            // somebody writes to them.
-            fork: cfg!(unix).then(|| several(&FORK)).transpose()?,
-            page_tables: now.map(|memory| memory.page_tables as f64),
-            huge: now.map_or(0.0, |memory| memory.huge as f64),
+            thread: median_time(&THREAD)?,
+            spawn: median_time(&spawn)?,
+            // The forks come last, because a fork changes the parent: all pages are copy-on-write
+            // after it.
+            fork: if cfg!(unix) {
+                Some(median_time(&FORK)?)
+            } else {
+                None
+            },
+            page_tables: memory.map(|memory| memory.page_tables as f64),
+            huge: memory.map_or(0.0, |memory| memory.huge as f64),
             first_write: afterwards::first_write(&mut data)?,
         })
     },
 };
 
-/// The median of as many as fit into some milliseconds.
-fn several(way: &Way) -> anyhow::Result<f64> {
+/// Creates and joins one after the other for some milliseconds.
+fn median_time(way: &Way) -> anyhow::Result<f64> {
     const FEWEST: usize = 3;
     const MOST: usize = 30;
     const ENOUGH: Duration = Duration::from_millis(6);
@@ -179,11 +184,11 @@ fn several(way: &Way) -> anyhow::Result<f64> {
     Ok(median(times))
 }
 
-/// Memory that is really there: a byte is written to each page, for until then the system has only
-/// promised it.
+/// Memory with a byte written to each page. The system provides a page only when it is first
+/// written to.
 struct Data(Option<Mapping>);
 
-/// The smallest page there is: where pages are larger, some get more than one byte.
+/// The smallest size of a page. A larger page gets more than one byte.
 const PAGE: usize = 4096;
 
 impl Data {
@@ -197,12 +202,12 @@ impl Data {
                 Pages::Small => MmapAdvise::MADV_NOHUGEPAGE,
                 Pages::Huge => MmapAdvise::MADV_HUGEPAGE,
             };
-            // A kernel without huge pages refuses both. What came of it is seen in `Costs::huge`.
-            // SAFETY: these advices change no byte of the memory.
+            // A kernel without huge pages refuses both. `Costs::huge` tells what the system did.
+            // SAFETY: neither changes a byte of the memory.
             let _ = unsafe { madvise(memory.start(), memory.size.get(), advice) };
         }
         let mut data = Self(memory);
-        write(data.bytes());
+        write_to_each_page(data.bytes());
         Ok(data)
     }
 
@@ -210,22 +215,21 @@ impl Data {
         let Some(memory) = &self.0 else {
             return &mut [];
         };
-        // SAFETY: the memory is so long, zeroed in the beginning, and this one's alone; it cannot be
-        // dropped while its bytes are borrowed.
+        // SAFETY: the memory has this size, was zeroed in the beginning, and belongs to this `Data`
+        // alone, which cannot be dropped while its bytes are borrowed.
         unsafe { NonNull::slice_from_raw_parts(memory.start(), memory.size.get()).as_mut() }
     }
 }
 
-/// A byte to each page.
-fn write(bytes: &mut [u8]) {
+fn write_to_each_page(bytes: &mut [u8]) {
     for byte in bytes.iter_mut().step_by(PAGE) {
-        // What nobody ever reads, the compiler would not write.
         *byte = black_box(1);
     }
+    // Without this, the compiler could leave the writes out: nothing reads what they wrote.
     black_box(bytes);
 }
 
-/// A parent and what it measured in each round.
+/// A parent, and what it measured in each round.
 type Case = Measured<Parent, Costs>;
 
 fn run(lab: &Lab) -> anyhow::Result<Finding> {
@@ -237,20 +241,19 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
         .budget
         .saturating_sub(afterwards_budget + begin.elapsed());
     let cases = lab.alternate(budget, parents, |parent| trial::run(&COSTS, parent))?;
-    let finding = judge(&cases);
-    let mut tables = tables(&cases);
-    tables.extend(afterwards::table(lab, afterwards_budget)?);
-    Ok(Finding {
-        tables,
-        plots: vec![plot(&cases)],
-        left_out,
-        ..finding
-    })
+    let mut finding = judge(&cases);
+    finding.tables = tables(&cases);
+    finding
+        .tables
+        .extend(afterwards::table(lab, afterwards_budget)?);
+    finding.plots.push(plot(&cases));
+    finding.left_out = left_out;
+    Ok(finding)
 }
 
-/// From one that has nothing to large ones, each with small pages and with huge ones.
+/// Parents without memory and with more and more, in small pages and in huge ones.
 fn parents(mode: Mode, left_out: &mut Vec<String>) -> Vec<Parent> {
-    let (sizes, others): (&[u64], _) = mode.pick(
+    let (sizes, not_tried): (&[u64], _) = mode.pick(
         (
             &[0, 32],
             Some("64 MiB and 256 MiB: --quick has no time for them"),
@@ -258,30 +261,29 @@ fn parents(mode: Mode, left_out: &mut Vec<String>) -> Vec<Parent> {
         (&[0, 64, 256], Some("1 GiB and 4 GiB: only with --full")),
         (&[0, 64, 256, 1024, 4096], None),
     );
-    left_out.extend(others.map(str::to_owned));
-    let mut kinds = vec![Pages::Small];
+    left_out.extend(not_tried.map(str::to_owned));
     if cfg!(not(unix)) {
         left_out.push("fork, and what it costs afterwards: it exists on Unix only".to_owned());
     }
-    if cfg!(target_os = "linux") {
-        kinds.push(Pages::Huge);
-    } else {
+    if cfg!(not(target_os = "linux")) {
         left_out.push("huge pages, and what memory processes share: only Linux tells".to_owned());
     }
-    let of_size = |size| {
-        kinds.iter().map(move |&pages| Parent {
-            memory: size * MIB,
-            pages,
-        })
-    };
-    let mut parents: Vec<Parent> = sizes.iter().copied().flat_map(of_size).collect();
-    // Without memory, all pages are alike.
-    parents.retain(|parent| parent.memory > 0 || parent.pages == Pages::Small);
+    let mut parents = Vec::new();
+    for size in sizes {
+        let memory = size * MIB;
+        let pages = Pages::Small;
+        parents.push(Parent { memory, pages });
+        // Without memory there are no pages.
+        if cfg!(target_os = "linux") && memory > 0 {
+            let pages = Pages::Huge;
+            parents.push(Parent { memory, pages });
+        }
+    }
     parents
 }
 
 /// # Errors
-/// The cause why this parent is left out.
+/// [`NoRoom`] with the cause, if this parent has to be left out.
 fn try_out(&parent: &Parent) -> anyhow::Result<()> {
     fits(parent.memory, machine::available_memory())?;
     let huge = trial::run(&COSTS, &parent)?.huge;
@@ -296,7 +298,7 @@ fn try_out(&parent: &Parent) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Half of what is free is for others, who may want it while we measure.
+/// At most half of the available memory is used: other programs may need the rest meanwhile.
 fn fits(memory: u64, available: u64) -> Result<(), NoRoom> {
     if memory <= available / 2 {
         return Ok(());
@@ -307,19 +309,15 @@ fn fits(memory: u64, available: u64) -> Result<(), NoRoom> {
     )))
 }
 
-/// What it costs at once, and afterwards.
+/// The costs at once, and afterwards.
 ///
-/// The page tables of huge pages come out as large as the others: Linux keeps those of small pages
-/// in reserve for each huge one, in case it has to be cut up, and counts them. But it leaves them
-/// empty, and a fork has nothing to copy from them.
+/// With huge pages, the page tables are reported as large as with small ones: Linux keeps an empty
+/// table in reserve for each huge page, in case it has to split the page, and counts that table
+/// too. A fork copies nothing from it.
 fn tables(cases: &[Case]) -> Vec<Table> {
-    let after = |it: &Case, unit, of: fn(&FirstWrite) -> f64| {
-        it.figure_if_any(unit, |costs| costs.first_write.as_ref().map(of))
-            .into()
-    };
     let seconds = Unit::Seconds;
-    let costs = Table::of(
-        "From its start to its joined end, when the parent has so much memory:",
+    let at_once = Table::of(
+        "From start to join, as the parent's memory grows:",
         cases,
         &[
             ("the parent has", &|it| it.variant.to_string().into()),
@@ -338,35 +336,41 @@ fn tables(cases: &[Case]) -> Vec<Table> {
             }),
         ],
     );
-    let with_memory = |it: &&Case| it.samples.iter().all(|costs| costs.first_write.is_some());
-    let with_memory: Vec<&Case> = cases.iter().filter(with_memory).collect();
+    let has_written = |it: &&Case| it.samples.iter().all(|costs| costs.first_write.is_some());
+    let have_written: Vec<&Case> = cases.iter().filter(has_written).collect();
+    let figure = |it: &Case, unit, of: fn(FirstWrite) -> f64| {
+        it.figure_if_any(unit, |costs| costs.first_write.map(of))
+            .into()
+    };
     let afterwards = Table::of(
         "What the child then pays, for each 4 KiB of its parent's memory that it writes to:",
-        &with_memory,
+        &have_written,
         &[
             ("the parent has", &|it| it.variant.to_string().into()),
             ("page faults", &|it| {
-                after(it, Unit::Count, |after| after.faults)
+                figure(it, Unit::Count, |write| write.faults)
             }),
             ("the first write", &|it| {
-                after(it, seconds, |after| after.first)
+                figure(it, seconds, |write| write.first)
             }),
-            ("the second", &|it| after(it, seconds, |after| after.second)),
+            ("the second", &|it| {
+                figure(it, seconds, |write| write.second)
+            }),
         ],
     );
-    let tables = [costs, afterwards].into_iter();
+    let tables = [at_once, afterwards].into_iter();
     tables.filter(|table| !table.rows.is_empty()).collect()
 }
 
 fn plot(cases: &[Case]) -> Plot {
     let line = |name, pages, cost: fn(&Costs) -> Option<f64>| {
-        // Without memory, all pages are alike.
-        let alike = |case: &&Case| case.variant.pages == pages || case.variant.memory == 0;
+        // The parent without memory is a point of all lines.
+        let is_of_line = |case: &&Case| case.variant.pages == pages || case.variant.memory == 0;
         let point = |case: &Case| {
             let figure = case.figure_if_any(Unit::Seconds, cost)?;
             Some((case.variant.memory as f64, figure.interval))
         };
-        Line::new(name, cases.iter().filter(alike).filter_map(point))
+        Line::new(name, cases.iter().filter(is_of_line).filter_map(point))
     };
     let lines = [
         line("thread", Pages::Small, |costs| Some(costs.thread)),
@@ -375,51 +379,51 @@ fn plot(cases: &[Case]) -> Plot {
         line("spawn", Pages::Small, |costs| Some(costs.spawn)),
     ];
     Plot::new(
-        "What it costs as the parent's memory grows",
+        "What threads and processes cost as the parent's memory grows",
         Axis::linear("memory of the parent", Unit::Bytes),
-        Axis::logarithmic("from its start to its joined end", Unit::Seconds),
-        // One point is no line.
+        Axis::logarithmic("from start to join", Unit::Seconds),
+        // A single point is not drawn.
         lines.into_iter().filter(|line| line.points.len() > 1),
     )
 }
 
-/// Every parent must find a fork cheap. The reason names the one with the dearest.
+/// A fork must be cheap for every parent. The reason names the parent with the most expensive fork.
 fn judge(cases: &[Case]) -> Finding {
-    let times = |case: &Case| {
-        let forks: Option<Vec<f64>> = case.samples.iter().map(|costs| costs.fork).collect();
-        let spawns = case.numbers(|costs| costs.spawn);
-        Some((case.variant, Figure::ratio(&forks?, &spawns)))
-    };
-    let compared: Vec<(Parent, Figure)> = cases.iter().filter_map(times).collect();
-    let median = |(_, figure): &&(Parent, Figure)| figure.interval.median;
-    let dearest = compared
-        .iter()
-        .max_by(|one, other| median(one).total_cmp(&median(other)));
-    let Some((parent, dearest)) = dearest else {
+    let mut verdicts = Vec::new();
+    let mut most_expensive: Option<(Parent, Figure)> = None;
+    let mut largest = 0;
+    for case in cases {
+        let ratio = case.figure_if_any(Unit::Ratio, |costs| Some(costs.fork? / costs.spawn));
+        let Some(ratio) = ratio else { continue };
+        verdicts.push(verdict::at_most(ratio.interval, CHEAP));
+        let median = |figure: Figure| figure.interval.median;
+        if most_expensive.is_none_or(|(_, most)| median(most) < median(ratio)) {
+            most_expensive = Some((case.variant, ratio));
+        }
+        largest = largest.max(case.variant.memory);
+    }
+    let Some((parent, ratio)) = most_expensive else {
         let reason = "there is no fork here to compare";
         return Finding::new(Verdict::NotMeasured, reason, "no fork here");
     };
-    let is_cheap = |interval: Interval| verdict::at_most(interval, CHEAP);
-    let verdict = verdict::every(compared.iter().map(|(_, times)| is_cheap(times.interval)));
-    let largest = compared.iter().map(|(parent, _)| parent.memory).max();
-    let (verdict, why) = match verdict {
+    let (verdict, why) = match verdict::every(verdicts) {
         Verdict::Fails => (
-            verdict,
-            "one parent for whom that is dearer refutes \"however much\"",
+            Verdict::Fails,
+            "one parent with an expensive fork refutes \"however much\"",
         ),
-        Verdict::Holds if largest < Some(MUCH) => (
+        Verdict::Holds if largest < MUCH => (
             Verdict::Unclear,
             "but parents with much memory were not tried",
         ),
-        _ => (verdict, "and that is the dearest of all that were tried"),
+        verdict => (verdict, "and no other parent's fork costs more"),
     };
     Finding::new(
         verdict,
         format!(
             "a fork by a parent with {parent} costs, compared with a spawn by the same parent, \
-             {dearest}: {why}"
+             {ratio}: {why}"
         ),
-        format!("fork / spawn: {dearest} with {parent}"),
+        format!("fork / spawn: {ratio} with {parent}"),
     )
 }
 
@@ -427,7 +431,7 @@ fn judge(cases: &[Case]) -> Finding {
 mod tests {
     use super::*;
 
-    /// For each parent its memory in MiB, and what a fork costs there; a spawn costs 9.
+    /// Each parent has this memory in MiB, and the time of a fork. A spawn takes 9.
     fn judged(parents: &[(u64, Pages, Option<f64>)]) -> Finding {
         let case = |&(mib, pages, fork): &(u64, Pages, _)| Measured {
             variant: Parent {
@@ -447,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn one_parent_for_whom_a_fork_is_dear_refutes_it() {
+    fn one_parent_with_an_expensive_fork_refutes_it() {
         let verdict = |middle, small, huge| {
             let parents = [
                 (0, Pages::Small, Some(1.0)),
@@ -464,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dearest_is_named() {
+    fn the_parent_with_the_most_expensive_fork_is_named() {
         let parents = [
             (64, Pages::Small, Some(18.0)),
             (256, Pages::Small, Some(36.0)),

@@ -1,18 +1,20 @@
-//! One worker, ten, a hundred, a thousand: what is left of the machine when so many want it?
+//! Crowds of ten, a hundred or thousands of workers: how much does the machine still compute?
 //!
-//! Two crowds are told apart. Those of the one *compute*: all of them want a processor at every
-//! moment, and the system can only give each a turn. Those of the other *sleep*, as most processes
-//! of a server do, and beside them as many compute as there are processors. In both the same is
-//! measured, for the same span of time: how much is computed by all together, compared with as many
-//! workers as there are processors and nobody else. What is missing went into switching.
+//! There are two kinds of crowds. In a crowd that *computes*, each worker wants a processor at
+//! every moment, and the system can only give them turns. In a crowd that *sleeps*, all workers
+//! sleep, as most processes of a server do; beside the crowd, one worker for each processor
+//! computes. For both kinds, all that is computed in a span of time is compared with what one
+//! worker for each processor computes without a crowd. What is missing is the cost of switching,
+//! and of whatever else ran.
 //!
-//! What counts is what was computed in the span, while all are at it: neither their start nor their
-//! end. The work has no end of its own, so every worker of a computing crowd wants its turn until the
-//! span is over.
+//! Work counts only within that span, during which all workers are there: their start and their end
+//! do not count. The work has no end of its own, so each worker of a computing crowd wants its turn
+//! until the span is over.
 //!
-//! Meanwhile a bystander sleeps and wakes each millisecond, from before the crowd begins until after
-//! its end. How late it is counts from when it should have been woken: if it misses ten wake-ups in
-//! a row, that is ten late ones and not one. It can't be later than the crowd lasts.
+//! Meanwhile a bystander sleeps and wakes each millisecond, from before the crowd begins until
+//! after its end. Its lateness counts from the moment at which it should have been woken: if it
+//! misses ten wake-ups in a row, ten wake-ups are late and not one. A lateness that is longer than
+//! the crowd lasts cannot be seen.
 
 use std::{
     fmt,
@@ -38,11 +40,10 @@ use crate::{
         verdict::{self, Verdict},
     },
     lab::{
-        Lab, Measured, Mode,
-        limits::{self, Limit},
-        machine,
+        Lab, Measured, Mode, machine,
         mapping::Mapping,
-        memory,
+        memory_use,
+        process_limits::{self, Limit},
         role::{NoRoom, Role},
         team::Team,
         trial,
@@ -68,26 +69,27 @@ pub const EXPERIMENT: Experiment = Experiment {
     ],
 };
 
-/// From so many on they are "thousands".
+/// "Thousands": at least this number of workers.
 const MANY: usize = 1000;
 
-/// "It can't cope": what is computed is at most so much of what it should be. Then the system
-/// switches for at least as long as it lets anybody work.
+/// "It can't cope": what the machine computes is at most this part of what one worker for each
+/// processor computes.
 const OVERWHELMED: f64 = 0.5;
 
-/// More than a worker that does so little takes of memory, in bytes.
-const EACH: u64 = 256 << 10;
+/// No worker of a crowd takes as much memory as this, in bytes.
+const MOST_MEMORY: u64 = 256 << 10;
 
-/// Some processes or threads.
+/// A number of processes or threads that all compute or all sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Crowd {
+    /// Otherwise its workers are threads.
     processes: bool,
     /// Otherwise they sleep.
     computing: bool,
     workers: usize,
-    /// How many compute beside a sleeping crowd.
+    /// The machine's processors. Beside a crowd that sleeps, one member for each of them computes.
     cores: usize,
-    /// For how long they are watched, in milliseconds.
+    /// How long the crowd is watched, in milliseconds.
     span: u64,
 }
 
@@ -106,12 +108,22 @@ impl Crowd {
         }
     }
 
-    /// The first is the bystander, then come those who compute, then those who sleep.
+    /// Member 0 is the bystander. Then come the members that compute, then those that sleep.
     fn members(&self) -> usize {
-        1 + self.workers + if self.computing { 0 } else { self.cores }
+        match self.computing {
+            true => 1 + self.workers,
+            false => 1 + self.cores + self.workers,
+        }
     }
 
-    /// How often the bystander is woken: as often in every crowd.
+    fn members_that_compute(&self) -> usize {
+        match self.computing {
+            true => self.workers,
+            false => self.cores,
+        }
+    }
+
+    /// How often the bystander is woken.
     fn wake_ups(&self) -> u64 {
         self.span + 2 * MARGIN + SETTLE
     }
@@ -123,28 +135,27 @@ impl fmt::Display for Crowd {
     }
 }
 
-/// How long the bystander is there before the crowd begins, and after it, in milliseconds.
+/// How long the bystander is there before the crowd begins, and after its end, in milliseconds.
 const MARGIN: u64 = 2;
 
-/// How long it may take until all of a crowd are awake, in milliseconds.
+/// How long a crowd has for all its members to wake up before the span, in milliseconds.
 const SETTLE: u64 = 10;
 
-/// How a crowd did.
+/// What was measured of a crowd.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Seen {
-    /// From the first one's start until all are there, in seconds.
+struct Sample {
+    /// The time from the first member's start until all are there, in seconds.
     start: f64,
-    /// How much was computed, in tasks per second.
+    /// What all members together computed, in tasks per second.
     rate: f64,
-    /// What each worker takes for itself, in bytes.
+    /// The memory that each worker has for itself, in bytes. `None` if the system does not tell.
     memory: Option<f64>,
-    /// How late the bystander was woken: half of the times at most so much, in seconds.
+    /// How late the bystander was woken, in seconds: the median.
     late: f64,
-    /// And 99 of 100 times.
+    /// The 99th percentile.
     late_99: f64,
 }
 
-/// A number that one member writes and the master reads.
 type Number = AtomicU64;
 
 /// What the master and all members share.
@@ -152,8 +163,9 @@ type Number = AtomicU64;
 struct Board {
     /// All times are counted from here.
     origin: Instant,
-    /// When the crowd was let go, in nanoseconds.
+    /// When the master let all members begin, in nanoseconds.
     begin: &'static Number,
+    /// Both are floating-point numbers, bit by bit.
     late: &'static Number,
     late_99: &'static Number,
     /// How many tasks each member did in the span.
@@ -176,19 +188,19 @@ impl Board {
         })
     }
 
-    /// So many milliseconds after the crowd was let go.
+    /// This many milliseconds after the beginning.
     fn after(&self, millis: u64) -> Instant {
         let begin = Duration::from_nanos(self.begin.load(Relaxed));
         self.origin + begin + Duration::from_millis(millis)
     }
 }
 
-static SCALE: Role<Crowd, Seen> = Role {
+static SCALE: Role<Crowd, Sample> = Role {
     name: "scale",
     play: |crowd| {
         let board = Board::new(crowd.members())?;
         let work = move |number| member(crowd, board, number);
-        let before = memory::own();
+        let before = memory_use::own();
         let start = Instant::now();
         let team = match crowd.processes {
             // SAFETY: this trial has started no thread.
@@ -206,7 +218,7 @@ static SCALE: Role<Crowd, Seen> = Role {
         team.begin().join()?;
         let done: u64 = board.tasks.iter().map(|tasks| tasks.load(Relaxed)).sum();
         let seconds = |number: &Number| f64::from_bits(number.load(Relaxed));
-        Ok(Seen {
+        Ok(Sample {
             start,
             rate: done as f64 * 1e3 / crowd.span as f64,
             memory,
@@ -216,32 +228,22 @@ static SCALE: Role<Crowd, Seen> = Role {
     },
 };
 
-/// Threads and processes do the same.
+/// The work of one member. It is the same for threads and for processes.
 fn member(crowd: Crowd, board: Board, number: usize) -> anyhow::Result<()> {
-    let computing = if crowd.computing {
-        crowd.workers
-    } else {
-        crowd.cores
-    };
     if number == 0 {
         return stand_by(crowd, board);
     }
     let first = board.after(MARGIN + SETTLE);
     let last = board.after(MARGIN + SETTLE + crowd.span);
-    if number > computing {
-        thread::sleep(last.saturating_duration_since(Instant::now()));
+    if number > crowd.members_that_compute() {
+        sleep_until(last);
         return Ok(());
     }
-    // The bystander comes first.
-    thread::sleep(
-        board
-            .after(MARGIN)
-            .saturating_duration_since(Instant::now()),
-    );
+    // The bystander begins before the crowd.
+    sleep_until(board.after(MARGIN));
     let mut tasks = 0;
     loop {
         black_box(count_primes(black_box(1_000_000..1_000_100)));
-        // Whoever has not had a turn until the span is over finds that out here.
         let now = Instant::now();
         if now > last {
             break;
@@ -252,15 +254,15 @@ fn member(crowd: Crowd, board: Board, number: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The bystander: how late is it woken?
+/// The bystander: measures how late it is woken.
 fn stand_by(crowd: Crowd, board: Board) -> anyhow::Result<()> {
-    // The system may otherwise wait 50 µs longer, to wake several at once.
+    // Without this, the system may wake it 50 µs late, to wake several processes at once.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_timerslack(1).context("cannot ask for exact timers")?;
     let mut late: Vec<f64> = (1..=crowd.wake_ups())
         .map(|number| {
             let intended = board.after(number);
-            thread::sleep(intended.saturating_duration_since(Instant::now()));
+            sleep_until(intended);
             intended.elapsed().as_secs_f64()
         })
         .collect();
@@ -272,27 +274,35 @@ fn stand_by(crowd: Crowd, board: Board) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ten of them tell enough.
-fn memory_of_processes(ids: &[u32]) -> Option<f64> {
-    let some = ids.iter().step_by(ids.len().div_ceil(10));
-    let each = some.filter_map(|&id| Some(memory::of(id)?.private as f64));
-    let each: Vec<f64> = each.collect();
-    (!each.is_empty()).then(|| median(each))
+fn sleep_until(moment: Instant) {
+    thread::sleep(moment.saturating_duration_since(Instant::now()));
 }
 
-fn memory_of_threads(before: Option<memory::Memory>, threads: usize) -> Option<f64> {
-    let grown = memory::own()?.private.checked_sub(before?.private)?;
+/// The median of ten processes.
+fn memory_of_processes(ids: &[u32]) -> Option<f64> {
+    let ten = ids.iter().step_by(ids.len().div_ceil(10));
+    let memory = ten.filter_map(|&id| Some(memory_use::of(id)?.private as f64));
+    let memory: Vec<f64> = memory.collect();
+    match memory.is_empty() {
+        true => None,
+        false => Some(median(memory)),
+    }
+}
+
+/// What this process has more than `before`, divided by the number of threads.
+fn memory_of_threads(before: Option<memory_use::Memory>, threads: usize) -> Option<f64> {
+    let grown = memory_use::own()?.private.checked_sub(before?.private)?;
     Some(grown as f64 / threads as f64)
 }
 
-/// A crowd, and what was seen in each round.
-type Case = Measured<Crowd, Seen>;
+/// A crowd, and its sample in each round.
+type Case = Measured<Crowd, Sample>;
 
 fn run(lab: &Lab) -> anyhow::Result<Finding> {
     let mut left_out = Vec::new();
     let crowds = lab.those_that_fit(crowds(lab), &mut left_out, |crowd| {
         room_for(crowd)?;
-        // Whoever is refused some, however few, says so. This also warms up.
+        // Fails if the system refuses any of the members.
         trial::run(&SCALE, &Crowd { span: 1, ..*crowd }).map(drop)
     })?;
     let groups = crowds.chunk_by(|one, other| one.processes == other.processes);
@@ -302,70 +312,42 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
         let why = "1000 workers, and crowds that sleep: --quick has no time for them";
         left_out.push(why.to_owned());
     }
-    if cases
-        .iter()
-        .flat_map(|case| &case.samples)
-        .any(|seen| seen.memory.is_none())
-    {
+    let mut samples = cases.iter().flat_map(|case| &case.samples);
+    if samples.any(|sample| sample.memory.is_none()) {
         let why = "memory for each worker: it needs Linux's /proc/PID/smaps_rollup";
         left_out.push(why.to_owned());
     }
-    let table = Table::of(
-        "A crowd, what the machine computes meanwhile (compared with one worker per processor and nobody \
-         else), what each worker takes of memory (without the kernel's stack), and how late a bystander is \
-         woken:",
-        &cases,
-        &[
-            ("workers are", &|case| case.variant.name().into()),
-            ("and", &|case| case.variant.state().into()),
-            ("workers", &|case| case.variant.workers.to_string().into()),
-            ("to start them", &|case| {
-                case.figure(Unit::Seconds, |seen| seen.start).into()
-            }),
-            ("computed", &|case| left_of(case, &cases).into()),
-            ("memory each", &|case| {
-                case.figure_if_any(Unit::Bytes, |seen| seen.memory).into()
-            }),
-            ("late", &|case| {
-                case.figure(Unit::Seconds, |seen| seen.late).into()
-            }),
-            ("late, 1 of 100", &|case| {
-                case.figure(Unit::Seconds, |seen| seen.late_99).into()
-            }),
-        ],
-    );
-    let plots = vec![
+    let mut finding = judge(&cases, lab.machine.cores);
+    finding.tables.push(table(&cases));
+    finding.plots = vec![
         plot(
             &cases,
             "What is computed meanwhile",
-            ("of what one worker per processor computes", Unit::Times),
-            |case| left_of(case, &cases),
+            Axis::logarithmic("of what one worker per processor computes", Unit::Ratio),
+            |case| computed(case, &cases),
         ),
         plot(
             &cases,
             "Memory that each worker has for itself",
-            ("memory", Unit::Bytes),
-            |case| case.figure_if_any(Unit::Bytes, |seen| seen.memory),
+            Axis::logarithmic("memory", Unit::Bytes),
+            |case| case.figure_if_any(Unit::Bytes, |sample| sample.memory),
         ),
         plot(
             &cases,
-            "How late a bystander is woken, 1 of 100 times",
-            ("time", Unit::Seconds),
-            |case| Some(case.figure(Unit::Seconds, |seen| seen.late_99)),
+            "How late a bystander is woken: the 99th percentile",
+            Axis::logarithmic("time", Unit::Seconds),
+            |case| Some(case.figure(Unit::Seconds, |sample| sample.late_99)),
         ),
     ];
-    Ok(Finding {
-        tables: vec![table],
-        plots,
-        left_out,
-        ..judge(&cases, lab.machine.cores)
-    })
+    finding.left_out = left_out;
+    Ok(finding)
 }
 
-/// From one worker for each processor to thousands. (`--workers` is no number of processors.)
+/// From one worker for each processor to thousands. (`--workers` does not change the number of
+/// processors.)
 fn crowds(lab: &Lab) -> Vec<Crowd> {
     let cores = lab.machine.cores;
-    let (sizes, sleeping, span): (&[usize], &[usize], _) = lab.mode.pick(
+    let (computing, sleeping, span): (&[usize], &[usize], u64) = lab.mode.pick(
         (&[100], &[], 10),
         (&[1000], &[1000], 60),
         (&[10, 100, 1000, 4000, 8000], &[1000, 8000], 1000),
@@ -380,33 +362,33 @@ fn crowds(lab: &Lab) -> Vec<Crowd> {
             span,
         };
         crowds.push(crowd(true, cores));
-        let more = sizes.iter().filter(|&&size| size > cores);
-        crowds.extend(more.map(|&size| crowd(true, size)));
-        crowds.extend(sleeping.iter().map(|&size| crowd(false, size)));
+        let larger = computing.iter().filter(|&&workers| workers > cores);
+        crowds.extend(larger.map(|&workers| crowd(true, workers)));
+        crowds.extend(sleeping.iter().map(|&workers| crowd(false, workers)));
     }
     crowds
 }
 
 /// # Errors
-/// When a crowd would take more than half of what a limit leaves: others need some too.
+/// When the crowd would take more than half of what a limit leaves: other programs need some too.
 fn room_for(crowd: &Crowd) -> anyhow::Result<()> {
-    let mut limits = limits::of_processes();
+    let mut limits = process_limits::of_processes();
     limits.push(Limit::new(
         "memory",
-        Some(machine::available_memory() / EACH),
+        Some(machine::available_memory() / MOST_MEMORY),
         0,
     ));
     let (space, _) = getrlimit(Resource::RLIMIT_AS)?;
     if !crowd.processes && space != RLIM_INFINITY {
-        // The room for a thread's stack, whether it is used or not.
+        // The address space of a thread's stack counts, used or not.
         limits.push(Limit::new(
             "RLIMIT_AS (ulimit -v)",
             Some(space / (2 << 20)),
             0,
         ));
     }
-    if let Some((limit, room)) = limits::first(&limits) {
-        // All of the crowd, and their master.
+    if let Some((limit, room)) = process_limits::first(&limits) {
+        // The master counts too.
         if crowd.members() as u64 + 1 > room / 2 {
             let why = format!("{} leaves room for {room} only", limit.name);
             return Err(NoRoom(why).into());
@@ -415,80 +397,98 @@ fn room_for(crowd: &Crowd) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How much of what one worker per processor computes is computed beside, or by, this crowd.
-fn left_of(case: &Case, cases: &[Case]) -> Option<Figure> {
-    let alone = cases.iter().find(|it| {
+/// What is computed by or beside this crowd, divided by what one worker for each processor computes
+/// without a crowd. `None` if the latter was not measured.
+fn computed(case: &Case, cases: &[Case]) -> Option<Figure> {
+    let without = cases.iter().find(|it| {
         let crowd = it.variant;
         crowd.computing && crowd.workers == crowd.cores && crowd.processes == case.variant.processes
     });
-    Some(case.ratio_to(alone?, |seen| seen.rate))
+    Some(case.ratio_to(without?, |sample| sample.rate))
 }
 
-fn plot(
-    cases: &[Case],
-    title: &str,
-    (label, unit): (&str, Unit),
-    of: impl Fn(&Case) -> Option<Figure>,
-) -> Plot {
-    let line = |processes, computing| {
-        let crowd = |case: &&Case| {
-            case.variant.processes == processes && case.variant.computing == computing
-        };
-        let of_line = || cases.iter().filter(crowd);
-        let name = of_line().next().map_or(String::new(), |case| {
-            format!("{} that {}", case.variant.name(), case.variant.state())
-        });
-        let point = |case: &Case| Some((case.variant.workers as f64, of(case)?.interval));
-        Line::new(&name, of_line().filter_map(point))
-    };
-    let lines = [(true, true), (false, true), (true, false), (false, false)];
-    Plot::new(
-        title,
-        Axis::logarithmic("workers", Unit::Count),
-        Axis::logarithmic(label, unit),
-        lines.map(|(processes, computing)| line(processes, computing)),
+fn table(cases: &[Case]) -> Table {
+    Table::of(
+        "What the machine computes with a crowd (compared with one worker per processor and no crowd), \
+         the memory of each worker (without the kernel's stack), and how late a bystander is woken:",
+        cases,
+        &[
+            ("workers are", &|case| case.variant.name().into()),
+            ("and", &|case| case.variant.state().into()),
+            ("workers", &|case| case.variant.workers.to_string().into()),
+            ("to start them", &|case| {
+                case.figure(Unit::Seconds, |sample| sample.start).into()
+            }),
+            ("computed", &|case| computed(case, cases).into()),
+            ("memory each", &|case| {
+                case.figure_if_any(Unit::Bytes, |sample| sample.memory)
+                    .into()
+            }),
+            ("late, median", &|case| {
+                case.figure(Unit::Seconds, |sample| sample.late).into()
+            }),
+            ("late, 99th percentile", &|case| {
+                case.figure(Unit::Seconds, |sample| sample.late_99).into()
+            }),
+        ],
     )
 }
 
-/// On the largest crowds of processes: one that computes and one that sleeps.
+fn plot(cases: &[Case], title: &str, y: Axis, figure: impl Fn(&Case) -> Option<Figure>) -> Plot {
+    let mut lines = Vec::new();
+    for computing in [true, false] {
+        for processes in [true, false] {
+            let of_line = cases.iter().filter(|case| {
+                case.variant.processes == processes && case.variant.computing == computing
+            });
+            let (mut name, mut points) = (String::new(), Vec::new());
+            for case in of_line {
+                let crowd = case.variant;
+                name = format!("{} that {}", crowd.name(), crowd.state());
+                points.extend(figure(case).map(|it| (crowd.workers as f64, it.interval)));
+            }
+            lines.push(Line::new(&name, points));
+        }
+    }
+    Plot::new(title, Axis::logarithmic("workers", Unit::Count), y, lines)
+}
+
+/// The largest crowds of processes decide: the one that computes and the one that sleeps.
 fn judge(cases: &[Case], cores: usize) -> Finding {
-    let largest = |computing| {
-        let crowds = cases.iter().filter(|case| case.variant.processes);
-        let crowds = crowds.filter(|case| case.variant.computing == computing);
-        let most = crowds.max_by_key(|case| case.variant.workers)?;
-        let (left, late) = (
-            left_of(most, cases)?,
-            most.figure(Unit::Seconds, |seen| seen.late),
-        );
-        Some((most.variant, left, late)).filter(|(crowd, ..)| crowd.workers > crowd.cores)
-    };
-    let parts: Vec<(Crowd, Figure, Figure)> = [largest(true), largest(false)]
-        .into_iter()
-        .flatten()
-        .collect();
-    if parts.is_empty() {
-        let reason = "no crowd of processes could be started: see what was left out";
+    let (mut computed_with, mut late_with, mut verdicts) = (Vec::new(), Vec::new(), Vec::new());
+    let mut all_are_many = true;
+    for computing in [true, false] {
+        let crowds = cases.iter().filter(|case| {
+            let crowd = case.variant;
+            crowd.processes && crowd.computing == computing && crowd.workers > cores
+        });
+        let Some(largest) = crowds.max_by_key(|case| case.variant.workers) else {
+            continue;
+        };
+        let Some(computed) = computed(largest, cases) else {
+            continue;
+        };
+        let crowd = largest.variant;
+        let late = largest.figure(Unit::Seconds, |sample| sample.late);
+        computed_with.push(format!("{computed} with {crowd}"));
+        late_with.push(format!("{late} with {crowd}"));
+        all_are_many &= crowd.workers >= MANY;
+        verdicts.push(match crowd.workers >= MANY {
+            true => verdict::at_most(computed.interval, OVERWHELMED),
+            false => Verdict::Unclear,
+        });
+    }
+    if verdicts.is_empty() {
+        let reason = "no crowd of more processes than processors was measured";
         return Finding::new(Verdict::NotMeasured, reason, "none");
     }
-    let words = |of: fn(&(Crowd, Figure, Figure)) -> Figure| {
-        let words = parts
-            .iter()
-            .map(|part| format!("{} with {}", of(part), part.0));
-        words.collect::<Vec<_>>().join(", ")
-    };
-    let computed = words(|part| part.1);
-    let verdicts = parts
-        .iter()
-        .map(|(crowd, left, _)| match crowd.workers < MANY {
-            true => Verdict::Unclear,
-            false => verdict::at_most(left.interval, OVERWHELMED),
-        });
+    let computed = computed_with.join(", ");
     let mut reason = format!(
-        "compared with {cores} processes on {cores} processors, the machine computed {computed}: what \
-         is missing went into switching; but who wants to be woken waits for a turn, half of the times for {}",
-        words(|part| part.2)
+        "compared with {cores} processes on {cores} processors, the machine computed {computed}; a \
+         process that is to be woken waits for its turn, at the median {}",
+        late_with.join(", ")
     );
-    if parts.iter().any(|(crowd, ..)| crowd.workers < MANY) {
+    if !all_are_many {
         reason += "; thousands were not tried";
     }
     Finding::new(
@@ -502,9 +502,10 @@ fn judge(cases: &[Case], cores: usize) -> Finding {
 mod tests {
     use super::*;
 
-    /// A machine of so many cores; with a crowd it computes so much of what it could.
+    /// A machine with this number of cores. The last two parameters are what it computes with a
+    /// crowd of this number of workers, as a part of what it computes without a crowd.
     fn judged(cores: usize, workers: usize, computing: f64, sleeping: f64) -> Finding {
-        let case = |computing, workers, rate| Measured {
+        let case = |computing, workers, rate| Case {
             variant: Crowd {
                 processes: true,
                 computing,
@@ -513,9 +514,9 @@ mod tests {
                 span: 60,
             },
             samples: vec![
-                Seen {
+                Sample {
                     start: 1.0,
-                    rate: rate * cores as f64,
+                    rate,
                     memory: None,
                     late: 0.0,
                     late_99: 0.0,
@@ -523,15 +524,12 @@ mod tests {
                 9
             ],
         };
-        let alone = case(true, cores, 1.0);
-        judge(
-            &[
-                alone,
-                case(true, workers, computing),
-                case(false, workers, sleeping),
-            ],
-            cores,
-        )
+        let cases = [
+            case(true, cores, 1.0),
+            case(true, workers, computing),
+            case(false, workers, sleeping),
+        ];
+        judge(&cases, cores)
     }
 
     #[test]
@@ -542,11 +540,8 @@ mod tests {
             assert_eq!(judged(cores, 1000, 0.3, 1.0).verdict, Verdict::Depends);
             assert_eq!(judged(cores, 100, 0.97, 1.0).verdict, Verdict::Unclear);
         }
-        assert!(
-            judged(8, 100, 1.0, 1.0)
-                .reason
-                .ends_with("thousands were not tried")
-        );
+        let reason = judged(8, 100, 1.0, 1.0).reason;
+        assert!(reason.ends_with("thousands were not tried"), "{reason}");
         assert_eq!(judge(&[], 2).verdict, Verdict::NotMeasured);
     }
 }

@@ -1,11 +1,15 @@
 //! Three web servers, by processes, by threads, and by both: which is stable, which is fast?
 //!
-//! What is measured is `mt-vs-mp serve`, in processes of its own, each model with sixteen workers.
-//! Its clients are in yet another process, and talk to it by TCP, on this machine. So both take
-//! their time from the same processors, as they do for `ab` or `wrk`: rates are to be compared with
-//! each other, and are not the most that a server can do.
+//! The servers are processes of `mt-vs-mp serve`, each model with sixteen workers. The clients are
+//! threads of yet another process, which connect to the server by TCP on this machine. So clients
+//! and server share the same processors, as with `ab` or `wrk`. The rates can be compared with each
+//! other, but they are not the highest rates that a server can reach.
+//!
+//! *Stable* is counted: one of sixteen requests crashes, and others are lost with it or not. *Fast*
+//! is the number of requests that are answered in a second. The verdict rests on these two. The
+//! tables also show the time of each answer and the memory.
 
-use std::{fmt, process::Stdio};
+use std::process::Stdio;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,11 +29,11 @@ use crate::{
     },
 };
 
-mod blast;
+mod crash;
 mod load;
 mod server;
 
-use blast::{BLAST, Blast, OTHERS};
+use crash::{CRASH, Crash, OTHERS};
 use load::{LOAD, Load, Served};
 use server::Server;
 
@@ -38,23 +42,21 @@ pub const EXPERIMENT: Experiment = Experiment {
     claim: "A server of processes is more stable, one of threads is faster, and a mix has both.",
     share: 15,
     run,
-    roles: &[&SERVERS, &LOAD, &BLAST],
+    roles: &[&SERVERS, &LOAD, &CRASH],
     published: &[],
 };
 
-/// In each server.
+/// The number of workers of each server.
 const WORKERS: usize = 16;
 
-/// How many bytes an answer has, without its head.
-const ANSWER: usize = 1024;
-
-/// "Faster": at least so many times as many requests per second.
+/// "Faster": at least this many times as many requests per second.
 const FASTER: f64 = 1.1;
 
-/// "Has both": as fast as threads, but for so much.
+/// "Has both": at least this many times as many requests per second as threads.
 const AS_FAST: f64 = 0.9;
 
-/// The rates of the open loops, as parts of the highest rate that the slowest model reached.
+/// The rates of the open loops, as parts of the rate that the slowest model reached in the first
+/// closed loop.
 const PARTS: &[f64] = &[0.05, 0.2, 0.5];
 
 struct Model {
@@ -84,78 +86,85 @@ const PREFORK: usize = 0;
 const THREADS: usize = 1;
 const HYBRID: usize = 2;
 
-/// How clients come. One that kept its connection forever would keep its worker as long, and of four
-/// times as many clients as workers most would never be served.
-struct Way {
-    per_connection: usize,
+/// Clients that ask again as soon as they are answered. A connection occupies a worker until it is
+/// closed, so each client closes it after some requests: otherwise, if there are more clients than
+/// workers, some clients would never be served.
+struct ClosedLoop {
+    requests_per_connection: usize,
     clients: usize,
 }
 
-const fn way(per_connection: usize, clients: usize) -> Way {
-    Way {
-        per_connection,
+const fn closed_loop(requests_per_connection: usize, clients: usize) -> ClosedLoop {
+    ClosedLoop {
+        requests_per_connection,
         clients,
     }
 }
 
 /// `--quick` has time for the first two.
-const WAYS: &[Way] = &[
-    way(20, WORKERS),
-    way(1, WORKERS),
-    way(20, 4 * WORKERS),
-    way(1, 4 * WORKERS),
+const CLOSED_LOOPS: &[ClosedLoop] = &[
+    closed_loop(20, WORKERS),
+    closed_loop(1, WORKERS),
+    closed_loop(20, 4 * WORKERS),
+    closed_loop(1, 4 * WORKERS),
 ];
 
 /// What is measured of a server, from its start to its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Plan {
+    /// The row of [`MODELS`].
     model: usize,
-    /// How many of [`WAYS`].
-    ways: usize,
-    /// How long each way of the closed loop lasts, and each rate of the open one, in milliseconds.
-    spans: (u64, u64),
-    /// Of the open loops.
-    rates: Vec<f64>,
+    /// How many of [`CLOSED_LOOPS`] are measured.
+    closed_loops: usize,
+    /// How long each closed loop lasts, in milliseconds.
+    closed_span: u64,
+    /// The requests per second of each open loop.
+    open_rates: Vec<f64>,
+    /// How long each open loop lasts, in milliseconds.
+    open_span: u64,
 }
 
+/// What was measured of a server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Seen {
-    /// Requests per second, for each way of the plan.
+struct Sample {
+    /// The requests per second of each closed loop.
     rates: Vec<f64>,
-    /// For each rate of the plan.
+    /// The times of each open loop.
     times: Vec<Served>,
-    /// What all its processes take, in bytes.
+    /// The memory of all processes of the server together, in bytes.
     memory: Option<f64>,
 }
 
-static SERVERS: Role<Plan, Seen> = Role {
+static SERVERS: Role<Plan, Sample> = Role {
     name: "servers",
     play: |plan| {
         let server = Server::start(MODELS[plan.model].options, Stdio::inherit())?;
-        let closed = |way: &Way| Load {
-            port: server.port,
-            clients: way.clients,
-            per_connection: way.per_connection,
-            answer: ANSWER,
-            span: plan.spans.0,
-            rate: None,
-        };
-        let ways = WAYS[..plan.ways].iter();
-        let rates = ways.map(|way| Ok(drive(&closed(way))?.rate));
-        let rates = rates.collect::<anyhow::Result<_>>()?;
+        let mut rates = Vec::new();
+        for it in &CLOSED_LOOPS[..plan.closed_loops] {
+            let closed = Load {
+                port: server.port,
+                clients: it.clients,
+                requests_per_connection: it.requests_per_connection,
+                span: plan.closed_span,
+                rate: None,
+            };
+            rates.push(LOAD.start(&closed)?.finish::<Served>()?.rate);
+        }
         let memory = server.memory();
-        let open = |&rate| {
-            drive(&Load {
-                per_connection: usize::MAX,
-                span: plan.spans.1,
+        let mut times = Vec::new();
+        for &rate in &plan.open_rates {
+            let open = Load {
+                port: server.port,
+                // A client for each worker: so all of them can keep their connections.
+                clients: WORKERS,
+                requests_per_connection: usize::MAX,
+                span: plan.open_span,
                 rate: Some(rate),
-                ..closed(&WAYS[0])
-            })
-        };
-        let times = plan.rates.iter().map(open);
-        let times = times.collect::<anyhow::Result<_>>()?;
+            };
+            times.push(LOAD.start(&open)?.finish()?);
+        }
         server.end()?;
-        Ok(Seen {
+        Ok(Sample {
             rates,
             times,
             memory,
@@ -163,27 +172,27 @@ static SERVERS: Role<Plan, Seen> = Role {
     },
 };
 
-/// Has a process of clients do it.
-fn drive(load: &Load) -> anyhow::Result<Served> {
-    LOAD.start(load)?.finish()
-}
+/// A server, and its sample in each round.
+type Case = Measured<Plan, Sample>;
 
-type Case = Measured<Plan, Seen>;
+/// A row of [`MODELS`], and each crash of that server.
+type Crashes = Measured<usize, Crash>;
 
 fn run(lab: &Lab) -> anyhow::Result<Finding> {
-    let plan = |model, ways, rates: &[f64]| Plan {
+    let plan = |model, closed_loops, open_rates: &[f64]| Plan {
         model,
-        ways,
-        spans: lab.mode.pick((3, 8), (12, 25), (150, 300)),
-        rates: rates.to_vec(),
+        closed_loops,
+        closed_span: lab.mode.pick(3, 12, 150),
+        open_rates: open_rates.to_vec(),
+        open_span: lab.mode.pick(8, 25, 300),
     };
     // This also warms up.
     let mut slowest = f64::INFINITY;
     for (number, model) in MODELS.iter().enumerate() {
         lab.go_on()?;
         match trial::run(&SERVERS, &plan(number, 1, &[])) {
-            Ok(seen) => slowest = slowest.min(seen.rates[0]),
-            // All three, or none: they are compared.
+            Ok(sample) => slowest = slowest.min(sample.rates[0]),
+            // The models are compared, so all three are measured or none.
             Err(error) if error.is::<NoRoom>() => {
                 let reason = format!("{}: {error:#}", model.name);
                 return Ok(Finding::new(Verdict::NotMeasured, reason, "no room"));
@@ -193,266 +202,283 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     }
     let parts = &PARTS[..lab.mode.pick(1, 3, 3)];
     let rates: Vec<f64> = parts.iter().map(|part| round(slowest * part)).collect();
-    let mut blasts: Vec<Measured<usize, Blast>> = (0..MODELS.len())
-        .map(|variant| Measured {
-            variant,
-            samples: Vec::new(),
-        })
-        .collect();
+
+    let crashes_of = |variant| Crashes {
+        variant,
+        samples: Vec::new(),
+    };
+    let mut crashes: Vec<Crashes> = (0..MODELS.len()).map(crashes_of).collect();
     for _ in 0..lab.mode.pick(1, 3, 10) {
-        for it in &mut blasts {
+        for it in &mut crashes {
             lab.go_on()?;
-            it.samples.push(trial::run(&BLAST, &it.variant)?);
+            it.samples.push(trial::run(&CRASH, &it.variant)?);
         }
     }
-    let ways = lab.mode.pick(2, WAYS.len(), WAYS.len());
-    let plans = (0..MODELS.len()).map(|model| plan(model, ways, &rates));
+
+    let closed_loops = lab.mode.pick(2, CLOSED_LOOPS.len(), CLOSED_LOOPS.len());
+    let plans = (0..MODELS.len()).map(|model| plan(model, closed_loops, &rates));
+    // The rest of the time is for the crashes.
     let budget = lab.budget * 7 / 10;
     let cases = lab.alternate(budget, plans, |plan| trial::run(&SERVERS, plan))?;
 
-    let mut left_out = Vec::new();
-    if ways < WAYS.len() {
-        left_out.push("four clients for each worker: --quick has no time for them".to_owned());
+    let mut finding = judge(&cases, &crashes);
+    finding.tables = vec![
+        stability_table(&cases, &crashes),
+        rate_table(&cases),
+        time_table(&cases, &rates),
+    ];
+    finding.plots = vec![
+        time_plot(&cases, &rates, "median", |it| it.median),
+        time_plot(&cases, &rates, "99th percentile", |it| it.percentile_99),
+    ];
+    if closed_loops < CLOSED_LOOPS.len() {
+        let why = "four clients for each worker: --quick has no time for them";
+        finding.left_out.push(why.to_owned());
     }
-    if cases
-        .iter()
-        .flat_map(|it| &it.samples)
-        .any(|seen| seen.memory.is_none())
-    {
-        left_out.push("memory: only Linux tells what processes share".to_owned());
+    let mut samples = cases.iter().flat_map(|case| &case.samples);
+    if samples.any(|sample| sample.memory.is_none()) {
+        let why = "memory: only Linux tells what processes share";
+        finding.left_out.push(why.to_owned());
     }
-    Ok(Finding {
-        tables: vec![
-            stability(&cases, &blasts),
-            speed(&cases),
-            lateness(&cases, &rates),
-        ],
-        plots: vec![
-            plot(&cases, &rates, "half of the answers", |it| it.half),
-            plot(&cases, &rates, "99 of 100 answers", |it| it.most),
-        ],
-        left_out,
-        ..judge(&cases, &blasts)
-    })
+    Ok(finding)
 }
 
-/// To two digits: a rate that can be named.
+/// To two digits.
 fn round(rate: f64) -> f64 {
     let scale = 10_f64.powf(rate.log10().floor() - 1.0);
     (rate / scale).round() * scale
 }
 
-fn stability(cases: &[Case], blasts: &[Measured<usize, Blast>]) -> Table {
-    let rows: Vec<(&Case, &Measured<usize, Blast>)> = cases.iter().zip(blasts).collect();
+fn stability_table(cases: &[Case], crashes: &[Crashes]) -> Table {
+    let rows: Vec<(&Case, &Crashes)> = cases.iter().zip(crashes).collect();
     Table::of(
         &format!(
-            "While {WORKERS} requests are under way, one crashes (a process that dies within a second of its \
-             start is replaced after 50 ms); and what each server takes of memory, all its processes together:"
+            "One of {WORKERS} requests under way crashes (a process that dies within a second of its start \
+             is replaced after 50 ms). The memory is that of all processes of a server together:"
         ),
         &rows,
         &[
-            ("model", &|(_, it)| MODELS[it.variant].name.into()),
-            ("of", &|(_, it)| MODELS[it.variant].size.into()),
-            ("others without an answer", &|(_, it)| {
-                let lost = most_lost(it);
+            ("model", &|(_, crashes)| MODELS[crashes.variant].name.into()),
+            ("of", &|(_, crashes)| MODELS[crashes.variant].size.into()),
+            ("others without an answer", &|(_, crashes)| {
+                let lost = most_lost(crashes);
                 Cell::outcome(format!("{lost} of {OTHERS}"), lost == 0)
             }),
             (
                 "until the next answer",
-                &|(_, it)| match answers_again(it) {
-                    true => it.figure_if_any(Unit::Seconds, |blast| blast.next).into(),
+                &|(_, crashes)| match answers_again(crashes) {
+                    true => crashes
+                        .figure_if_any(Unit::Seconds, |crash| crash.next_answer)
+                        .into(),
                     false => Cell::outcome("never: the server is gone", false),
                 },
             ),
-            ("memory", &|(it, _)| {
-                it.figure_if_any(Unit::Bytes, |seen| seen.memory).into()
+            ("memory", &|(case, _)| {
+                case.figure_if_any(Unit::Bytes, |sample| sample.memory)
+                    .into()
             }),
         ],
     )
 }
 
-fn speed(cases: &[Case]) -> Table {
-    let ways = 0..cases[0].variant.ways;
-    let rows: Vec<(usize, &Case)> = ways
-        .flat_map(|way| cases.iter().map(move |case| (way, case)))
-        .collect();
+fn rate_table(cases: &[Case]) -> Table {
+    let mut rows = Vec::new();
+    for number in 0..cases[0].variant.closed_loops {
+        rows.extend(cases.iter().map(|case| (number, case)));
+    }
     Table::of(
         "Requests per second, by clients that ask again as soon as they are answered (1 KiB each time):",
         &rows,
         &[
-            ("requests on a connection", &|(way, _)| {
-                WAYS[*way].per_connection.to_string().into()
+            ("requests on a connection", &|&(number, _)| {
+                let per_connection = CLOSED_LOOPS[number].requests_per_connection;
+                per_connection.to_string().into()
             }),
-            ("clients", &|(way, _)| WAYS[*way].clients.to_string().into()),
-            ("model", &|(_, it)| MODELS[it.variant.model].name.into()),
-            ("requests per second", &|(way, it)| {
-                it.figure(Unit::Count, |seen| seen.rates[*way]).into()
+            ("clients", &|&(number, _)| {
+                CLOSED_LOOPS[number].clients.to_string().into()
             }),
-            ("times prefork", &|(way, it)| {
-                it.ratio_to(&cases[PREFORK], |seen| seen.rates[*way]).into()
+            ("model", &|(_, case)| MODELS[case.variant.model].name.into()),
+            ("requests per second", &|&(number, case)| {
+                case.figure(Unit::Count, |sample| sample.rates[number])
+                    .into()
+            }),
+            ("times prefork", &|&(number, case)| {
+                case.ratio_to(&cases[PREFORK], |sample| sample.rates[number])
+                    .into()
             }),
         ],
     )
 }
 
-fn lateness(cases: &[Case], rates: &[f64]) -> Table {
-    let rates = rates.iter().enumerate();
-    let rows: Vec<((usize, &f64), &Case)> = rates
-        .flat_map(|rate| cases.iter().map(move |case| (rate, case)))
-        .collect();
-    let time = |((number, _), it): &((usize, &f64), &Case), of: fn(&Served) -> f64| {
-        it.figure(Unit::Seconds, |seen| of(&seen.times[*number]))
+fn time_table(cases: &[Case], rates: &[f64]) -> Table {
+    let mut rows = Vec::new();
+    for (number, rate) in rates.iter().enumerate() {
+        rows.extend(cases.iter().map(|case| (number, rate, case)));
+    }
+    let time = |&(number, _, case): &(usize, &f64, &Case), time: fn(&Served) -> f64| {
+        case.figure(Unit::Seconds, |sample| time(&sample.times[number]))
             .into()
     };
     Table::of(
         "How long an answer takes, from when its request was due, at rates that all can keep up with:",
         &rows,
         &[
-            ("requests per second", &|((_, rate), _)| {
+            ("requests per second", &|(_, rate, _)| {
                 format!("{rate:.0}").into()
             }),
-            ("model", &|(_, it)| MODELS[it.variant.model].name.into()),
-            ("half", &|row| time(row, |it| it.half)),
-            ("99 of 100", &|row| time(row, |it| it.most)),
+            ("model", &|(_, _, case)| {
+                MODELS[case.variant.model].name.into()
+            }),
+            ("median", &|row| time(row, |it| it.median)),
+            ("99th percentile", &|row| time(row, |it| it.percentile_99)),
             ("the worst", &|row| time(row, |it| it.worst)),
         ],
     )
 }
 
-fn plot(cases: &[Case], rates: &[f64], which: &str, of: fn(&Served) -> f64) -> Plot {
+fn time_plot(cases: &[Case], rates: &[f64], which: &str, time: fn(&Served) -> f64) -> Plot {
     let line = |case: &Case| {
-        let point = |(number, &rate): (usize, &f64)| {
-            let time = case.figure(Unit::Seconds, |seen| of(&seen.times[number]));
-            (rate, time.interval)
-        };
-        let name = MODELS[case.variant.model].name;
-        Line::new(name, rates.iter().enumerate().map(point))
+        let points = rates.iter().enumerate().map(|(number, &rate)| {
+            let figure = case.figure(Unit::Seconds, |sample| time(&sample.times[number]));
+            (rate, figure.interval)
+        });
+        Line::new(MODELS[case.variant.model].name, points)
     };
     Plot::new(
-        &format!("How long {which} take at most, by the rate"),
+        &format!("How long an answer takes, by the rate: the {which}"),
         Axis::logarithmic("requests per second", Unit::Count),
         Axis::logarithmic("time from when it was due", Unit::Seconds),
         cases.iter().map(line),
     )
 }
 
-fn most_lost(it: &Measured<usize, Blast>) -> usize {
-    let lost = it.samples.iter().map(|blast| blast.lost);
+/// How many of the other requests the worst crash took.
+fn most_lost(crashes: &Crashes) -> usize {
+    let lost = crashes.samples.iter().map(|crash| crash.lost);
     lost.max().unwrap_or(0)
 }
 
-fn answers_again(it: &Measured<usize, Blast>) -> bool {
-    it.samples.iter().all(|blast| blast.next.is_some())
+/// Whether the server answered the next request after every crash.
+fn answers_again(crashes: &Crashes) -> bool {
+    let mut crashes = crashes.samples.iter();
+    crashes.all(|crash| crash.next_answer.is_some())
 }
 
-/// The claim says three things.
-fn judge(cases: &[Case], blasts: &[Measured<usize, Blast>]) -> Finding {
-    let lost = |model: usize| most_lost(&blasts[model]);
-    let safer = |model| verdict::is(lost(model) < lost(THREADS) && answers_again(&blasts[model]));
+/// The claim says three things. All of them must be so.
+fn judge(cases: &[Case], crashes: &[Crashes]) -> Finding {
+    let lost = |model: usize| most_lost(&crashes[model]);
+    let is_stable =
+        |model| verdict::is(lost(model) < lost(THREADS) && answers_again(&crashes[model]));
+    // One for each closed loop.
     let ratios = |model: usize, other: usize| -> Vec<Figure> {
-        let ways = 0..cases[model].variant.ways;
-        ways.map(|way| cases[model].ratio_to(&cases[other], |seen| seen.rates[way]))
+        let closed_loops = 0..cases[model].variant.closed_loops;
+        closed_loops
+            .map(|it| cases[model].ratio_to(&cases[other], |sample| sample.rates[it]))
             .collect()
     };
-    let by_way = |ratios: &[Figure], bound| {
-        let each = ratios.iter();
-        verdict::by_case(each.map(|ratio| verdict::at_least(ratio.interval, bound)))
+    let at_least = |ratios: &[Figure], bound| {
+        let ratios = ratios.iter();
+        verdict::by_case(ratios.map(|ratio| verdict::at_least(ratio.interval, bound)))
     };
-    let threads = ratios(THREADS, PREFORK);
-    let hybrid = ratios(HYBRID, THREADS);
-    let parts = [
-        safer(PREFORK),
-        by_way(&threads, FASTER),
-        verdict::every([safer(HYBRID), by_way(&hybrid, AS_FAST)]),
-    ];
-    let [stable, faster, both] = parts.map(Verdict::word);
+    let threads_to_prefork = ratios(THREADS, PREFORK);
+    let hybrid_to_threads = ratios(HYBRID, THREADS);
+    let stable = is_stable(PREFORK);
+    let faster = at_least(&threads_to_prefork, FASTER);
+    let both = verdict::every([is_stable(HYBRID), at_least(&hybrid_to_threads, AS_FAST)]);
     let reason = format!(
-        "processes are more stable: {stable}, a crash took {} of {OTHERS} other requests with it, by threads \
-         {} and the server; threads are faster: {faster}, they answered {} as many requests as prefork, by \
-         the way that clients come; the mix has both: {both}, a crash took {}, and it answered {} as many \
-         requests as threads",
+        "processes are more stable: {}, a crash took {} of {OTHERS} other requests with it, by threads {} \
+         and the server; threads are faster: {}, they answered {} as many requests as prefork, depending \
+         on the clients; the mix has both: {}, a crash took {}, and it answered {} as many requests as \
+         threads",
+        stable.word(),
         lost(PREFORK),
         lost(THREADS),
-        Range(&threads),
+        faster.word(),
+        range(&threads_to_prefork),
+        both.word(),
         lost(HYBRID),
-        Range(&hybrid),
+        range(&hybrid_to_threads),
     );
     let headline = format!(
         "others lost by a crash: {}, {}, {} of {OTHERS}; threads / prefork: {}",
         lost(PREFORK),
         lost(THREADS),
         lost(HYBRID),
-        Range(&threads),
+        range(&threads_to_prefork),
     );
-    Finding::new(verdict::every(parts), reason, headline)
+    Finding::new(verdict::every([stable, faster, both]), reason, headline)
 }
 
 /// From the lowest median to the highest.
-struct Range<'a>(&'a [Figure]);
-
-impl fmt::Display for Range<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let medians = || self.0.iter().map(|figure| figure.interval.median);
-        let lowest = medians().fold(f64::INFINITY, f64::min);
-        let highest = medians().fold(f64::NEG_INFINITY, f64::max);
-        write!(f, "{lowest:.2} to {highest:.2} times")
-    }
+fn range(figures: &[Figure]) -> String {
+    let mut medians: Vec<f64> = figures.iter().map(|it| it.interval.median).collect();
+    medians.sort_by(f64::total_cmp);
+    format!(
+        "{:.2} to {:.2} times",
+        medians[0],
+        medians[medians.len() - 1]
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What a crash takes and whether there is an answer afterwards, and the rates, of each model.
+    /// For each model: how many other requests a crash takes, whether the next one is answered, and
+    /// the rate of each closed loop.
     fn judged(lost: [usize; 3], again: [bool; 3], rates: [[f64; 4]; 3]) -> Finding {
-        let blasts = (0..3).map(|variant| Measured {
-            variant,
-            samples: vec![Blast {
-                lost: lost[variant],
-                next: again[variant].then_some(0.05),
-            }],
-        });
-        let cases = (0..3).map(|model| Measured {
-            variant: Plan {
+        let (mut cases, mut crashes) = (Vec::new(), Vec::new());
+        for model in 0..3 {
+            let crash = Crash {
+                lost: lost[model],
+                next_answer: again[model].then_some(0.05),
+            };
+            crashes.push(Crashes {
+                variant: model,
+                samples: vec![crash],
+            });
+            let plan = Plan {
                 model,
-                ways: WAYS.len(),
-                spans: (0, 0),
-                rates: Vec::new(),
-            },
-            samples: vec![
-                Seen {
-                    rates: rates[model].to_vec(),
-                    times: Vec::new(),
-                    memory: None,
-                };
-                9
-            ],
-        });
-        judge(&cases.collect::<Vec<_>>(), &blasts.collect::<Vec<_>>())
+                closed_loops: CLOSED_LOOPS.len(),
+                closed_span: 0,
+                open_rates: Vec::new(),
+                open_span: 0,
+            };
+            let sample = Sample {
+                rates: rates[model].to_vec(),
+                times: Vec::new(),
+                memory: None,
+            };
+            cases.push(Case {
+                variant: plan,
+                samples: vec![sample; 9],
+            });
+        }
+        judge(&cases, &crashes)
     }
 
     #[test]
     fn all_three_parts_must_hold_on_any_machine() {
         let alive = [true, false, true];
-        let radius = [0, OTHERS, 3];
+        let lost = [0, OTHERS, 3];
         // Rates grow with the cores; only their ratios count.
         for cores in [2.0, 8.0, 64.0] {
             let rates = |times: [f64; 3]| times.map(|times| [1e4 * cores * times; 4]);
             let verdict = |lost, again, times| judged(lost, again, rates(times)).verdict;
-            assert_eq!(verdict(radius, alive, [1.0, 1.3, 1.25]), Verdict::Holds);
-            // As fast as each other, or the mix much slower than threads.
-            assert_eq!(verdict(radius, alive, [1.0, 1.0, 1.0]), Verdict::Fails);
-            assert_eq!(verdict(radius, alive, [1.0, 1.3, 1.0]), Verdict::Fails);
-            // A crash that takes as many as by threads, or the server.
+            assert_eq!(verdict(lost, alive, [1.0, 1.3, 1.25]), Verdict::Holds);
+            // All are equally fast, or the mix is much slower than threads.
+            assert_eq!(verdict(lost, alive, [1.0, 1.0, 1.0]), Verdict::Fails);
+            assert_eq!(verdict(lost, alive, [1.0, 1.3, 1.0]), Verdict::Fails);
+            // A crash takes all other requests in every model, or it takes the server.
             let all = [OTHERS; 3];
             assert_eq!(verdict(all, alive, [1.0, 1.3, 1.3]), Verdict::Fails);
             let gone = [false, false, true];
-            assert_eq!(verdict(radius, gone, [1.0, 1.3, 1.3]), Verdict::Fails);
+            assert_eq!(verdict(lost, gone, [1.0, 1.3, 1.3]), Verdict::Fails);
         }
     }
 
     #[test]
-    fn the_way_in_which_clients_come_may_decide_and_the_reason_names_all_three_parts() {
+    fn the_clients_may_decide_and_the_reason_names_all_three_parts() {
         let threads = [1.5, 1.5, 1.0, 1.0];
         let finding = judged(
             [0, OTHERS, 3],

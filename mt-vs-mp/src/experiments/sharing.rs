@@ -1,8 +1,9 @@
-//! One counter and four writers, each of which counts to two hundred thousand.
+//! Four writers, each of which adds 1 to a counter two hundred thousand times.
 //!
-//! Threads have the same memory: there is one counter, and who takes no care loses counts. Processes
-//! have a counter each: the parent's stays where it was, unless they ask the system for a piece of
-//! memory that they share. What they share can be left half done: a lock whose owner was killed.
+//! Threads share their memory, so there is one counter, and careless threads lose counts. Forked
+//! processes have copies of the counter, and the parent's copy stays 0, unless the counter is in
+//! memory that they share. A lock in shared memory has a danger of its own: its owner may be
+//! killed, and then nobody unlocks it.
 
 use std::{
     sync::{
@@ -46,20 +47,19 @@ const WRITERS: u64 = 4;
 const EACH: u64 = 200_000;
 const ALL: u64 = WRITERS * EACH;
 
-/// Who writes, and how.
+/// What the writers are, and how they count.
 struct Way {
     name: &'static str,
-    /// Counts, and returns what the counter came to.
+    /// Runs all writers, and returns the counter's last value.
     count: fn(&mut Clock) -> anyhow::Result<u64>,
     lost: Lost,
 }
 
-/// Which counts are lost if the claim is true.
+/// Which counts must be lost for the claim to hold.
 enum Lost {
-    /// Some, by a race, which need not go wrong every time.
+    /// Some, in at least one run: a race need not go wrong in every run.
     ByRace,
     Nothing,
-    /// By processes, which are forked.
     #[cfg(unix)]
     Everything,
 }
@@ -112,14 +112,14 @@ const WAYS: &[Way] = &[
     },
 ];
 
-/// Two steps, between which another thread's count gets lost. (Were these not atomic, it would be a
-/// data race, and the program would mean nothing at all.)
+/// Reads and writes in two steps. Counts that other threads write in between are lost. (Each step
+/// is atomic. Otherwise this would be a data race, and the program's behaviour would be undefined.)
 fn careless(clock: &mut Clock) -> anyhow::Result<u64> {
     let counter = AtomicU64::new(0);
     by_threads(clock, || {
         let count = counter.load(Relaxed);
-        // The system may let another thread run at any moment, also here. Asked to now and then, it
-        // does so even where threads seldom run at the same time.
+        // The system may let another thread run at any moment, also here. Where threads seldom run
+        // at the same time, it is asked to do so now and then.
         if count.is_multiple_of(10_000) {
             thread::yield_now();
         }
@@ -129,26 +129,29 @@ fn careless(clock: &mut Clock) -> anyhow::Result<u64> {
 }
 
 fn by_threads(clock: &mut Clock, count: impl Fn() + Sync) {
-    // Otherwise the first would be done before the last had begun. The second barrier opens when
-    // the clock runs.
-    let [there, go] = [(); 2].map(|()| Barrier::new(WRITERS as usize + 1));
+    // All writers begin together: without a barrier the first would be done before the last began.
+    // The writers and this thread wait at each of the two.
+    let all_started = Barrier::new(WRITERS as usize + 1);
+    let clock_runs = Barrier::new(WRITERS as usize + 1);
     thread::scope(|scope| {
         for _ in 0..WRITERS {
             scope.spawn(|| {
-                there.wait();
-                go.wait();
-                (0..EACH).for_each(|_| count());
+                all_started.wait();
+                clock_runs.wait();
+                for _ in 0..EACH {
+                    count();
+                }
             });
         }
-        there.wait();
+        all_started.wait();
         clock.start();
-        go.wait();
+        clock_runs.wait();
+        // Here the scope waits until all writers have ended.
     });
     clock.stop();
 }
 
-/// The time from when all writers are there until the last has counted to its end. What it takes to
-/// start them is another experiment's.
+/// The time from when all writers have started until the last has done its work.
 struct Clock {
     started: Instant,
     seconds: f64,
@@ -164,7 +167,6 @@ impl Clock {
     }
 }
 
-/// One run.
 #[derive(Debug, Serialize, Deserialize)]
 struct Run {
     lost: u64,
@@ -217,7 +219,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     Ok(finding)
 }
 
-/// What the next process finds when the owner of a lock in shared memory was killed.
+/// What happens to the process that wants a lock in shared memory after its owner was killed.
 #[cfg(target_os = "linux")]
 fn orphaned_locks() -> anyhow::Result<Table> {
     let mut found = Vec::new();
@@ -225,33 +227,33 @@ fn orphaned_locks() -> anyhow::Result<Table> {
         found.push((name, trial::run(&processes::ORPHANED_LOCK, &robust)?));
     }
     Ok(Table::of(
-        "A process is killed while it owns a lock in shared memory. The next one that wants it:",
+        "A process is killed while it owns a lock in shared memory. The next process that wants it:",
         &found,
         &[
             ("the lock is", &|(name, _)| (*name).into()),
-            ("the next one", &|(_, next)| next.cell()),
+            ("the next process", &|(_, next)| next.cell()),
         ],
     ))
 }
 
-/// Each way of writing must come out as expected.
+/// Each way must lose what it is expected to lose.
 fn judge(runs: &[Measured<usize, Run>]) -> Finding {
     let parts = runs.iter().map(|it| {
-        let each_time = |number| it.samples.iter().all(|run| run.lost == number);
+        let always_lost = |number| it.samples.iter().all(|run| run.lost == number);
         match WAYS[it.variant].lost {
-            // A race that never went wrong shows nothing.
-            Lost::ByRace if each_time(0) => Verdict::Unclear,
+            // A race that never went wrong proves nothing.
+            Lost::ByRace if always_lost(0) => Verdict::Unclear,
             Lost::ByRace => Verdict::Holds,
-            Lost::Nothing => verdict::is(each_time(0)),
+            Lost::Nothing => verdict::is(always_lost(0)),
             #[cfg(unix)]
-            Lost::Everything => verdict::is(each_time(ALL)),
+            Lost::Everything => verdict::is(always_lost(ALL)),
         }
     });
     let threads = "threads wrote to the same counter, and lost counts unless they took care";
     let processes = match cfg!(unix) {
         true => {
-            "of what processes counted, nothing reached their parent, unless the memory was shared by \
-             intent"
+            "of what processes counted, nothing reached their parent, unless they had asked for shared \
+             memory"
         }
         false => "processes were not tried",
     };

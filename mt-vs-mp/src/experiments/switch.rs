@@ -1,12 +1,15 @@
-//! What it costs to hand over: one byte goes to and fro between two threads, or two processes.
+//! What it costs to hand over to another thread or process: one byte goes to and fro between two
+//! partners.
 //!
-//! Whoever has the byte works, the other waits. So each round trip is two handovers, and in each of
-//! them the system has to wake one and put the other to sleep. Both have the same kind of pipes;
-//! beside that stands what threads would rather use. `perf bench sched pipe` does the same, and
-//! calls a round trip an operation.
+//! The partner that has the byte works, and the other one waits. So each round trip is two
+//! handovers, and in each of them the system wakes one partner and puts the other to sleep. Threads
+//! and processes use the same kind of pipes. Beside them stand two threads with channels, which
+//! threads would rather use. (`perf bench sched pipe` does the same, and calls a round trip an
+//! operation.)
 //!
-//! A process that comes back may find that the other has taken its place in the caches. So the same
-//! is done by partners that go through some memory of their own whenever they have the byte.
+//! When a process gets the byte back, the data of the other process may have taken the place of its
+//! own data in the caches. So both partners also go through memory of their own whenever they have
+//! the byte.
 
 use std::{
     hint::black_box,
@@ -40,7 +43,7 @@ pub const EXPERIMENT: Experiment = Experiment {
     claim: "To hand over to another process costs far more than to hand over to another thread.",
     share: 6,
     run,
-    roles: &[&RALLY, &PARTNER],
+    roles: &[&ROUND_TRIP, &PARTNER],
     published: &[
         (
             "1.2 µs a switch between two threads on one core, 2.2 µs on any",
@@ -57,133 +60,149 @@ pub const EXPERIMENT: Experiment = Experiment {
     ],
 };
 
-/// "Far more": at least so many times as much.
+/// "Far more": processes take at least this many times as long as threads.
 const FAR_MORE: f64 = 2.0;
 
-/// What each partner goes through when it has the byte, in bytes: nothing, what fits into the
-/// nearest cache, what does not.
+/// How much memory each partner goes through when it has the byte, in bytes: none, an amount that
+/// fits into the nearest cache, and one that does not.
 const WORKING_SETS: [usize; 3] = [0, 64 << 10, 1 << 20];
 
-/// Who hands over, and over what.
+/// What the two partners are, and how the byte goes.
 struct Pair {
     name: &'static str,
     /// Returns the time of a round trip, in seconds.
-    rally: fn(Game) -> anyhow::Result<f64>,
+    round_trip: fn(Setting) -> anyhow::Result<f64>,
 }
 
 const PAIRS: &[Pair] = &[THREADS, PROCESSES, BY_CHANNEL];
 
 const THREADS: Pair = Pair {
     name: "threads, pipes",
-    rally: by_threads,
+    round_trip: by_threads,
 };
 
 const PROCESSES: Pair = Pair {
     name: "processes, pipes",
-    rally: by_processes,
+    round_trip: by_processes,
 };
 
-/// What threads would rather use: the standard library's channels.
+/// The channels are those of the standard library.
 const BY_CHANNEL: Pair = Pair {
     name: "threads, channels",
-    rally: by_channel,
+    round_trip: by_channel,
 };
 
-/// How the two play.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Game {
+struct Setting {
     place: Place,
     /// In bytes.
     working_set: usize,
     round_trips: u32,
 }
 
-/// The first of the two is the trial itself.
-static RALLY: Role<(usize, Game), f64> = Role {
+/// What one trial measures.
+#[derive(Serialize, Deserialize)]
+struct Variant {
+    /// The row of [`PAIRS`].
+    pair: usize,
+    setting: Setting,
+}
+
+/// The trial itself is the first partner.
+static ROUND_TRIP: Role<Variant, f64> = Role {
     name: "switch",
-    play: |(pair, game)| (PAIRS[pair].rally)(game),
+    play: |Variant { pair, setting }| (PAIRS[pair].round_trip)(setting),
 };
 
-/// The second of two processes: the byte comes and goes by its stdin and stdout.
-static PARTNER: Role<Game> = Role {
+/// The second of two processes. It receives the byte on its stdin, and sends it on its stdout.
+static PARTNER: Role<Setting> = Role {
     name: "switch-partner",
-    play: |game| {
-        game.place.pin_second()?;
-        // Without the buffers of `io::stdin` and `io::stdout`: the thread's pipes have none either.
-        return_all(
-            game,
+    play: |setting| {
+        setting.place.pin_second()?;
+        // `io::stdin` and `io::stdout` have buffers, and the thread's pipes have none.
+        send_back(
+            setting,
             os_pipe::dup_stdin().context("cannot use stdin")?,
             os_pipe::dup_stdout().context("cannot use stdout")?,
         )
     },
 };
 
-fn by_threads(game: Game) -> anyhow::Result<f64> {
-    let (theirs, mut to) = io::pipe().context("cannot make a pipe")?;
-    let (mut from, back) = io::pipe().context("cannot make a pipe")?;
+fn by_threads(setting: Setting) -> anyhow::Result<f64> {
+    let (from_us, mut to_partner) = io::pipe().context("cannot make a pipe")?;
+    let (mut from_partner, to_us) = io::pipe().context("cannot make a pipe")?;
     let partner = thread::spawn(move || {
-        game.place.pin_second()?;
-        return_all(game, theirs, back)
+        setting.place.pin_second()?;
+        send_back(setting, from_us, to_us)
     });
-    game.place.pin_first()?;
-    let seconds = serve(game, || serve_by_pipe(&mut to, &mut from));
-    // The end of the pipe is what ends the partner.
-    drop(to);
+    setting.place.pin_first()?;
+    let seconds = time(setting, || {
+        round_trip_by_pipe(&mut to_partner, &mut from_partner)
+    });
+    // The partner ends at the end of file.
+    drop(to_partner);
     partner.join().expect("it does not panic")?;
     seconds
 }
 
-fn by_processes(game: Game) -> anyhow::Result<f64> {
-    let mut partner = PARTNER.start(&game)?;
-    game.place.pin_first()?;
-    let (to, from) = partner.pipes()?;
-    let seconds = serve(game, || serve_by_pipe(to, from));
+fn by_processes(setting: Setting) -> anyhow::Result<f64> {
+    let mut partner = PARTNER.start(&setting)?;
+    setting.place.pin_first()?;
+    let (to_partner, from_partner) = partner.pipes()?;
+    let seconds = time(setting, || round_trip_by_pipe(to_partner, from_partner));
     partner.finish::<()>()?;
     seconds
 }
 
-fn by_channel(game: Game) -> anyhow::Result<f64> {
-    let (to, theirs) = mpsc::channel();
-    let (back, from) = mpsc::channel();
+fn by_channel(setting: Setting) -> anyhow::Result<f64> {
+    let (to_partner, from_us) = mpsc::channel();
+    let (to_us, from_partner) = mpsc::channel();
     let partner = thread::spawn(move || {
-        game.place.pin_second()?;
-        for byte in theirs {
-            back.send(byte)?;
+        setting.place.pin_second()?;
+        for byte in from_us {
+            to_us.send(byte)?;
         }
         anyhow::Ok(())
     });
-    game.place.pin_first()?;
-    let seconds = serve(game, || {
-        to.send(BYTE)?;
-        ensure!(from.recv()? == BYTE, "another byte came back");
+    setting.place.pin_first()?;
+    let seconds = time(setting, || {
+        to_partner.send(BYTE)?;
+        ensure!(from_partner.recv()? == BYTE, "another byte came back");
         Ok(())
     });
-    drop(to);
+    drop(to_partner);
     partner.join().expect("it does not panic")?;
     seconds
 }
 
 const BYTE: u8 = b'o';
 
-/// The mean of each of ten stretches, and of these the least: what another program that had the
-/// processor meanwhile added is not the handover's. Before them comes one that is not timed: the
-/// partner has to begin.
-fn serve(game: Game, mut one: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
-    let each = game.round_trips / 10;
-    let mut memory = vec![1; game.working_set];
-    let mut stretch = || {
+/// Times ten stretches of round trips, and returns the least of their means: where the mean is
+/// larger, another program may have had the processor.
+fn time(
+    setting: Setting,
+    mut round_trip: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<f64> {
+    const STRETCHES: u32 = 10;
+    let each = setting.round_trips / STRETCHES;
+    let mut memory = vec![1; setting.working_set];
+    let mut least = f64::INFINITY;
+    for stretch in 0..=STRETCHES {
         let start = Instant::now();
         for _ in 0..each {
             go_through(&mut memory);
-            one()?;
+            round_trip()?;
         }
-        anyhow::Ok(start.elapsed().as_secs_f64() / f64::from(each))
-    };
-    stretch()?;
-    (0..10).try_fold(f64::INFINITY, |least, _| Ok(least.min(stretch()?)))
+        let mean = start.elapsed().as_secs_f64() / f64::from(each);
+        // Stretch 0 does not count: the partner has to start.
+        if stretch > 0 {
+            least = least.min(mean);
+        }
+    }
+    Ok(least)
 }
 
-fn serve_by_pipe(to: &mut impl Write, from: &mut impl Read) -> anyhow::Result<()> {
+fn round_trip_by_pipe(to: &mut impl Write, from: &mut impl Read) -> anyhow::Result<()> {
     let mut byte = [0];
     to.write_all(&[BYTE])
         .and_then(|()| from.read_exact(&mut byte))
@@ -192,9 +211,9 @@ fn serve_by_pipe(to: &mut impl Write, from: &mut impl Read) -> anyhow::Result<()
     Ok(())
 }
 
-/// Until no more can come.
-fn return_all(game: Game, mut from: impl Read, mut to: impl Write) -> anyhow::Result<()> {
-    let mut memory = vec![1; game.working_set];
+/// Sends each byte back, until the end of file.
+fn send_back(setting: Setting, mut from: impl Read, mut to: impl Write) -> anyhow::Result<()> {
+    let mut memory = vec![1; setting.working_set];
     let mut byte = [0];
     while from.read(&mut byte)? == 1 {
         go_through(&mut memory);
@@ -203,7 +222,7 @@ fn return_all(game: Game, mut from: impl Read, mut to: impl Write) -> anyhow::Re
     Ok(())
 }
 
-/// Changes one byte of each line of the cache.
+/// Changes one byte of each cache line, which has 64 bytes on most machines.
 fn go_through(memory: &mut [u8]) {
     for byte in memory.iter_mut().step_by(64) {
         *byte = byte.wrapping_add(1);
@@ -211,115 +230,110 @@ fn go_through(memory: &mut [u8]) {
     black_box(memory);
 }
 
-/// A pair in a game, and the times of its round trips.
-type Times = Measured<(usize, Game), f64>;
+/// A variant, and its time in each round.
+type Times = Measured<Variant, f64>;
 
 fn run(lab: &Lab) -> anyhow::Result<Finding> {
     let mut left_out = Vec::new();
-    let mut games = Vec::new();
+    let mut settings = Vec::new();
+    let mut variants = Vec::new();
     for place in place::places(&mut left_out) {
-        // Where the system chooses, its choice outweighs all else.
-        let sets = if place == Place::Free {
-            1
-        } else {
-            WORKING_SETS.len()
-        };
-        games.extend(WORKING_SETS[..sets].iter().map(|&working_set| Game {
-            place,
-            working_set,
+        for working_set in WORKING_SETS {
+            // Unpinned, the system's choice of a processor matters more than the memory.
+            if place == Place::Free && working_set > 0 {
+                continue;
+            }
             // To go through 1 MiB takes as long as several handovers.
-            round_trips: lab.mode.pick(150, 500, 4000) / if working_set > 64 << 10 { 5 } else { 1 },
-        }));
+            let divisor = if working_set == 1 << 20 { 5 } else { 1 };
+            let setting = Setting {
+                place,
+                working_set,
+                round_trips: lab.mode.pick(150, 500, 4000) / divisor,
+            };
+            settings.push(setting);
+            for (pair, Pair { name, .. }) in PAIRS.iter().enumerate() {
+                // Channels are compared with pipes only where no memory is gone through.
+                if working_set == 0 || *name != BY_CHANNEL.name {
+                    variants.push(Variant { pair, setting });
+                }
+            }
+        }
     }
-    let variants = games.iter().flat_map(|&game| {
-        // Channels are there to be compared with pipes, not with memory.
-        let pairs = if game.working_set == 0 {
-            PAIRS.len()
-        } else {
-            2
-        };
-        (0..pairs).map(move |pair| (pair, game))
-    });
-    let times = lab.alternate(lab.budget, variants, |it| trial::run(&RALLY, it))?;
-    let round_trip = |&game: &Game, pair: &Pair| {
-        let times = find(&times, game, pair);
+    let times = lab.alternate(lab.budget, variants, |it| trial::run(&ROUND_TRIP, it))?;
+    let round_trip = |&setting: &Setting, pair: &Pair| {
+        let times = find(&times, setting, pair);
         times
-            .map(|times| times.figure(Unit::Seconds, |&time| time))
+            .map(|it| it.figure(Unit::Seconds, |&time| time))
             .into()
     };
     let table = Table::of(
-        "The round trip of one byte, while each partner goes through so much memory of its own:",
-        &games,
+        "The round trip of one byte, while each partner goes through some memory of its own:",
+        &settings,
         &[
-            ("they are on", &|game| game.place.to_string().into()),
-            ("memory", &|game| words(game.working_set).into()),
-            (THREADS.name, &|game| round_trip(game, &THREADS)),
-            (PROCESSES.name, &|game| round_trip(game, &PROCESSES)),
-            ("processes / threads", &|&game| {
-                compare(&times, game, &THREADS).into()
+            ("they are on", &|it| it.place.to_string().into()),
+            ("memory", &|it| match it.working_set {
+                0 => "none".into(),
+                bytes => amount(bytes as f64, Unit::Bytes).into(),
             }),
-            (BY_CHANNEL.name, &|game| round_trip(game, &BY_CHANNEL)),
+            (THREADS.name, &|it| round_trip(it, &THREADS)),
+            (PROCESSES.name, &|it| round_trip(it, &PROCESSES)),
+            ("processes / threads", &|&it| {
+                compare(&times, it, &THREADS).into()
+            }),
+            (BY_CHANNEL.name, &|it| round_trip(it, &BY_CHANNEL)),
         ],
     );
-    Ok(Finding {
-        tables: vec![table],
-        left_out,
-        ..judge(&games, &times)
-    })
+    let mut finding = judge(&settings, &times);
+    finding.tables.push(table);
+    finding.left_out = left_out;
+    Ok(finding)
 }
 
-fn words(working_set: usize) -> String {
-    match working_set {
-        0 => "none".to_owned(),
-        bytes => amount(bytes as f64, Unit::Bytes),
-    }
-}
-
-fn find<'a>(times: &'a [Times], game: Game, pair: &Pair) -> Option<&'a Times> {
+fn find<'a>(times: &'a [Times], setting: Setting, pair: &Pair) -> Option<&'a Times> {
     times
         .iter()
-        .find(|it| it.variant.1 == game && PAIRS[it.variant.0].name == pair.name)
+        .find(|it| it.variant.setting == setting && PAIRS[it.variant.pair].name == pair.name)
 }
 
-/// How many times as long as this pair processes over pipes take.
-fn compare(times: &[Times], game: Game, pair: &Pair) -> Option<Figure> {
-    let processes = find(times, game, &PROCESSES)?;
-    Some(processes.ratio_to(find(times, game, pair)?, |&time| time))
+/// The time of processes over pipes divided by the time of this pair.
+fn compare(times: &[Times], setting: Setting, pair: &Pair) -> Figure {
+    let processes = find(times, setting, &PROCESSES).expect("processes were measured");
+    let pair = find(times, setting, pair).expect("this pair was measured");
+    processes.ratio_to(pair, |&time| time)
 }
 
-/// What tells processes from threads is seen where all else is the same: over the same pipes, and
-/// pinned. Where the system puts those that are not, it decides anew each time, and that matters
-/// more.
-fn judge(games: &[Game], times: &[Times]) -> Finding {
-    let pinned = games.iter().any(|game| game.place != Place::Free);
-    let games = games
-        .iter()
-        .filter(|game| !pinned || game.place != Place::Free);
-    let by_pipe = games
-        .clone()
-        .filter_map(|&game| compare(times, game, &THREADS));
-    let medians = by_pipe.clone().map(|times| times.interval.median);
-    let [least, most] = [f64::min, f64::max].map(|of| {
-        let bound = medians.clone().reduce(of);
-        bound.map_or("-".to_owned(), |times| amount(times, Unit::Times))
-    });
-    let bare = |pair| {
-        let bare = games.clone().filter(|game| game.working_set == 0);
-        let words = bare.filter_map(|&game| {
-            let times = compare(times, game, pair)?;
-            Some(format!("{times} on {}", game.place))
-        });
-        words.collect::<Vec<_>>().join(", ")
-    };
+/// The pairs over pipes that are pinned decide: they differ in nothing but processes and threads.
+/// For an unpinned pair the system chooses processors anew in each trial, and its choice matters
+/// more. An unpinned pair decides only where no pair can be pinned.
+fn judge(settings: &[Setting], times: &[Times]) -> Finding {
+    let can_pin = settings.iter().any(|it| it.place != Place::Free);
+    let mut verdicts = Vec::new();
+    let (mut least, mut most) = (f64::INFINITY, 0.0_f64);
+    let mut to_threads = Vec::new();
+    let mut to_channels = Vec::new();
+    for &setting in settings {
+        if can_pin && setting.place == Place::Free {
+            continue;
+        }
+        let ratio = compare(times, setting, &THREADS);
+        verdicts.push(verdict::at_least(ratio.interval, FAR_MORE));
+        least = least.min(ratio.interval.median);
+        most = most.max(ratio.interval.median);
+        if setting.working_set == 0 {
+            let to_channel = compare(times, setting, &BY_CHANNEL);
+            to_threads.push(format!("{ratio} on {}", setting.place));
+            to_channels.push(format!("{to_channel} on {}", setting.place));
+        }
+    }
+    let [least, most] = [least, most].map(|ratio| amount(ratio, Unit::Ratio));
+    let [to_threads, to_channels] = [to_threads, to_channels].map(|figures| figures.join(", "));
     Finding::new(
-        verdict::by_case(by_pipe.map(|times| verdict::at_least(times.interval, FAR_MORE))),
+        verdict::by_case(verdicts),
         format!(
-            "over the same pipes, processes take {least} to {most} as long as threads, without memory to \
-             go through {}; compared with threads over channels {}",
-            bare(&THREADS),
-            bare(&BY_CHANNEL)
+            "over the same pipes, processes take {least} to {most} as long as threads; without memory, \
+             {to_threads}; compared with threads over channels, {to_channels}"
         ),
-        format!("processes / threads: {}", bare(&THREADS)),
+        format!("processes / threads: {to_threads}"),
     )
 }
 
@@ -331,29 +345,29 @@ mod tests {
     #[test]
     fn a_round_trip_is_over_when_the_same_byte_has_come_back() {
         let mut sent = Vec::new();
-        assert!(serve_by_pipe(&mut sent, &mut &[BYTE][..]).is_ok());
+        assert!(round_trip_by_pipe(&mut sent, &mut &[BYTE][..]).is_ok());
         assert_eq!(sent, [BYTE]);
-        assert!(serve_by_pipe(&mut sent, &mut &b"x"[..]).is_err());
-        assert!(serve_by_pipe(&mut sent, &mut io::empty()).is_err());
+        assert!(round_trip_by_pipe(&mut sent, &mut &b"x"[..]).is_err());
+        assert!(round_trip_by_pipe(&mut sent, &mut io::empty()).is_err());
     }
 
-    /// Threads take one second, channels a fiftieth of what processes take.
+    /// Threads take one second, processes the given time, and channels a fiftieth of that time.
     fn judged<const N: usize>(processes: [(Place, usize, f64); N]) -> Verdict {
-        let (mut games, mut times) = (Vec::new(), Vec::new());
+        let (mut settings, mut times) = (Vec::new(), Vec::new());
         for (place, working_set, seconds) in processes {
+            let setting = Setting {
+                place,
+                working_set,
+                round_trips: 10,
+            };
+            settings.push(setting);
             for (pair, time) in [1.0, seconds, seconds / 50.0].into_iter().enumerate() {
-                let game = Game {
-                    place,
-                    working_set,
-                    round_trips: 10,
-                };
-                games.push(game);
-                let variant = (pair, game);
+                let variant = Variant { pair, setting };
                 let samples = vec![time; 9];
                 times.push(Measured { variant, samples });
             }
         }
-        judge(&games, &times).verdict
+        judge(&settings, &times).verdict
     }
 
     #[test]

@@ -1,25 +1,18 @@
-//! The same job serially, by threads, by processes, and by processes of threads.
+//! The same job, done serially, by threads, by processes, and by processes of several threads.
 //!
-//! One master holds the tasks and adds up the results, the others work (Master–Worker). Who is done
-//! with a task takes the next one, so that all are busy until there is none left. Each worker more
-//! brings as many tasks more: a machine of many cores has as much to do for as long as a small one.
-//! The workers are started before, and that is timed apart.
+//! One master holds the tasks and adds up the results, and the workers do the tasks
+//! (Master–Worker). A worker that has done a task takes the next one, so that all workers are busy
+//! until no task is left. Each worker adds the same number of tasks to the job, so that a job takes
+//! about as long on many cores as on few. The start of the workers is timed apart: it does not
+//! depend on the job.
 //!
-//! Threads take a task by counting up an index that they share. To processes the master sends a
-//! message for each task, and each result is one. That is another protocol, and small tasks show it.
-//! So at those, processes are also tried with an index in memory that they share.
+//! Threads take a task by incrementing an index that they share. A process gets a message for each
+//! task, and sends a message with each result. Small tasks show what these messages cost. So for
+//! small tasks there is one more way: processes with such an index in shared memory.
 
-use std::{
-    sync::{
-        RwLock,
-        atomic::{AtomicU32, Ordering::Relaxed},
-        mpsc,
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, thread, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
 use super::Experiment;
@@ -31,13 +24,15 @@ use crate::{
         table::Table,
         verdict::{self, Verdict},
     },
-    lab::{
-        Lab, Measured,
-        role::{Partner, Role, receive_from_parent, tell_parent},
-        trial,
-    },
+    lab::{Lab, Measured, Mode, role::Role, trial},
     work::count_primes,
 };
+
+mod ways;
+
+#[cfg(unix)]
+use ways::by_shared_index;
+use ways::{Done, WORKER, by_processes, by_threads, serially};
 
 pub const EXPERIMENT: Experiment = Experiment {
     name: "throughput",
@@ -58,45 +53,50 @@ pub const EXPERIMENT: Experiment = Experiment {
     ],
 };
 
-/// "A bit faster, but not by much": processes take at least and at most so many times as long as
-/// threads. Less than the lower bound is no difference: two runs of the same differ by as much on a
-/// machine that is not idle.
-const A_BIT: (f64, f64) = (1.15, 1.5);
+/// "A bit faster, but not by much": processes take at least `A_BIT` times and at most `MUCH` times
+/// as long as threads. Less than `A_BIT` is no difference: on a machine that is not idle, two runs
+/// of the same work differ by as much.
+const A_BIT: f64 = 1.15;
+const MUCH: f64 = 1.5;
 
-/// What is to be done, so often for each worker. All tasks of a kind are alike.
+/// A kind of work. All its tasks are alike.
 struct Kind {
     name: &'static str,
-    /// How many tasks there are for each worker: in a quick run, and else.
-    tasks: (u32, u32),
-    /// Does one task.
+    tasks_per_worker: u32,
+    /// The same with `--quick`.
+    quick_tasks_per_worker: u32,
+    /// Does one task and returns its result.
     task: fn() -> u32,
-    /// What that returns.
+    /// The result that `task` must return.
     result: u32,
-    /// How much of the time it gets, in percent.
+    /// How much of the experiment's time it gets, in percent.
     share: u32,
 }
 
 const KINDS: &[Kind] = &[
-    // It computes, about a millisecond for each task, and does nothing else.
+    // Each task computes for about a millisecond.
     Kind {
         name: "computing",
-        tasks: (3, 20),
+        tasks_per_worker: 20,
+        quick_tasks_per_worker: 3,
         task: || count_primes(0..35_000),
         result: 3732,
         share: 50,
     },
-    // Tasks so small that to hand one over by a message takes longer than to do it.
+    // To hand over such a small task by a message takes longer than to do it.
     Kind {
-        name: "chatty",
-        tasks: (200, 2500),
+        name: CHATTY,
+        tasks_per_worker: 2500,
+        quick_tasks_per_worker: 200,
         task: || count_primes(0..500),
         result: 95,
         share: 25,
     },
-    // It waits, as for a disk or for somebody else's answer.
+    // Each task waits, as for a disk or for the answer of a server.
     Kind {
         name: "waiting",
-        tasks: (2, 4),
+        tasks_per_worker: 4,
+        quick_tasks_per_worker: 2,
         task: || {
             thread::sleep(Duration::from_millis(2));
             1
@@ -105,12 +105,15 @@ const KINDS: &[Kind] = &[
         share: 25,
     },
 ];
+const CHATTY: &str = "chatty";
 
-/// Who works: so many processes, of so many threads each.
+/// Who does a job: some processes, each of which has the same number of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Crew {
+    /// The row of [`WAYS`].
     way: usize,
     processes: usize,
+    /// The number of threads in each process.
     threads: usize,
 }
 
@@ -118,48 +121,72 @@ impl Crew {
     fn workers(self) -> usize {
         self.processes * self.threads
     }
+
+    fn name(self) -> String {
+        let way = WAYS[self.way].name;
+        match self.processes > 1 && self.threads > 1 {
+            true => format!("{way}, {} × {}", self.processes, self.threads),
+            false => way.to_owned(),
+        }
+    }
 }
 
+/// What a crew has to do.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Job {
+    /// The row of [`KINDS`].
+    kind: usize,
+    tasks: u32,
+}
+
+impl Job {
+    /// Does one of the tasks and returns its result.
+    fn do_task(self) -> u32 {
+        (KINDS[self.kind].task)()
+    }
+}
+
+/// A way to do a job.
 struct Way {
     name: &'static str,
-    /// How so many workers are divided into processes and threads. `None`: so many cannot be.
-    divide: fn(usize) -> Option<(usize, usize)>,
-    /// For which kinds of work.
-    for_kind: fn(&Kind) -> bool,
-    work: fn(Crew, &Kind, u32) -> anyhow::Result<Done>,
+    /// Whether it is tried for this kind of work with this number of workers.
+    suits: fn(&Kind, usize) -> bool,
+    /// How many processes this number of workers is divided into.
+    processes: fn(usize) -> usize,
+    work: fn(Crew, Job) -> anyhow::Result<Done>,
 }
 
-/// The serial one is what the others' speed-up is measured against.
+/// The speed-up of each way is measured against the first, the serial one.
 const WAYS: &[Way] = &[
     Way {
         name: "serial",
-        divide: |workers| (workers == 1).then_some((1, 1)),
-        for_kind: |_| true,
+        suits: |_, workers| workers == 1,
+        processes: |_| 1,
         work: serially,
     },
     Way {
         name: THREADS,
-        divide: |workers| Some((1, workers)),
-        for_kind: |_| true,
+        suits: |_, _| true,
+        processes: |_| 1,
         work: by_threads,
     },
     Way {
         name: PROCESSES,
-        divide: |workers| Some((workers, 1)),
-        for_kind: |_| true,
+        suits: |_, _| true,
+        processes: |workers| workers,
         work: by_processes,
     },
     #[cfg(unix)]
     Way {
         name: SHARED_INDEX,
-        divide: |workers| Some((workers, 1)),
-        for_kind: |kind| kind.name == "chatty",
+        suits: |kind, _| kind.name == CHATTY,
+        processes: |workers| workers,
         work: by_shared_index,
     },
     Way {
         name: "hybrid",
-        divide: |workers| hybrid(workers).filter(|&(processes, _)| processes > 1),
-        for_kind: |_| true,
+        suits: |_, workers| processes_of_hybrid(workers) > 1,
+        processes: processes_of_hybrid,
         work: by_processes,
     },
 ];
@@ -167,345 +194,138 @@ const THREADS: &str = "threads";
 const PROCESSES: &str = "processes";
 const SHARED_INDEX: &str = "processes, shared index";
 
-/// As many processes as come next to as many threads in each.
-fn hybrid(workers: usize) -> Option<(usize, usize)> {
-    let divides = |n: &usize| workers.is_multiple_of(*n) && n * n <= workers;
-    let processes = (1..=workers).rev().find(divides)?;
-    Some((processes, workers / processes))
+/// The largest divisor of the number of workers that is not above its square root: so each process
+/// has at least as many threads as there are processes.
+fn processes_of_hybrid(workers: usize) -> usize {
+    let mut up_to_the_root = (1..=workers.isqrt()).rev();
+    let divisor = up_to_the_root.find(|&processes| workers.is_multiple_of(processes));
+    divisor.expect("1 divides every number")
 }
 
-/// How a crew did a job: times in seconds, and the sum of the results.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Done {
-    /// From the first one's start until all wait for their first task.
-    start: f64,
-    /// From then until the last result.
-    work: f64,
-    total: u32,
-}
-
-/// Way and size of the crew, and which kind of job, of how many tasks for each worker.
-static WORK: Role<(Crew, usize, u32), Done> = Role {
+/// The trial: a crew does a job.
+static WORK: Role<(Crew, Job), Done> = Role {
     name: "throughput",
-    play: |(crew, kind, each)| {
-        let tasks = each * crew.workers() as u32;
-        (WAYS[crew.way].work)(crew, &KINDS[kind], tasks)
-    },
+    play: |(crew, job)| (WAYS[crew.way].work)(crew, job),
 };
-
-fn serially(_: Crew, kind: &Kind, tasks: u32) -> anyhow::Result<Done> {
-    let begin = Instant::now();
-    let total = (0..tasks).map(|_| (kind.task)()).sum();
-    let work = begin.elapsed().as_secs_f64();
-    Ok(Done {
-        start: 0.0,
-        work,
-        total,
-    })
-}
-
-fn by_threads(crew: Crew, kind: &Kind, tasks: u32) -> anyhow::Result<Done> {
-    let index = AtomicU32::new(0);
-    let worker = || Ok(work_off(&index, kind, tasks));
-    all_together(Instant::now(), (0..crew.threads).map(|_| worker))
-}
-
-/// Does one task after the other, until the index says that all are taken.
-fn work_off(index: &AtomicU32, kind: &Kind, tasks: u32) -> u32 {
-    let mut sum = 0;
-    // The index is all that they share: nothing else has to be seen in any order.
-    while index.fetch_add(1, Relaxed) < tasks {
-        sum += (kind.task)();
-    }
-    sum
-}
-
-fn by_processes(crew: Crew, kind: &Kind, tasks: u32) -> anyhow::Result<Done> {
-    let start = Instant::now();
-    let this_kind = KINDS.iter().position(|it| it.name == kind.name);
-    let parameter = (this_kind.context("it is one of them")?, crew.threads);
-    let mut workers = (1..=crew.processes)
-        .map(|n| {
-            let worker = WORKER.start(&parameter);
-            worker.with_context(|| format!("cannot start worker {n} of {}", crew.processes))
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    for worker in &mut workers {
-        // Each of its threads says that it is there.
-        for _ in 0..crew.threads {
-            worker.expect::<u32>()?;
-        }
-    }
-    // A thread stands by each of them, and does nothing but wait for it.
-    let index = AtomicU32::new(0);
-    let attend = |mut worker: Partner| {
-        let take = || (index.fetch_add(1, Relaxed) < tasks).then_some(());
-        move || {
-            let (mut sum, mut under_way) = (0, 0);
-            // Twice as many tasks as it has threads: with one each, they would idle while a result
-            // and the next task are on their way.
-            while let Some(task) = (under_way < 2 * crew.threads).then(take).flatten() {
-                worker.tell(&task)?;
-                under_way += 1;
-            }
-            while under_way > 0 {
-                sum += worker.expect::<u32>()?;
-                match take() {
-                    Some(task) => worker.tell(&task)?,
-                    None => under_way -= 1,
-                }
-            }
-            // How long it takes to end them all is not timed: they go when they have nothing to do.
-            Ok(sum)
-        }
-    };
-    all_together(start, workers.into_iter().map(attend))
-}
-
-/// A worker process: its threads do the tasks that arrive, until no more can come.
-static WORKER: Role<(usize, usize)> = Role {
-    name: "throughput-worker",
-    play: |(kind, threads)| {
-        let serve = || {
-            tell_parent(&0)?;
-            while let Some(()) = receive_from_parent()? {
-                tell_parent(&(KINDS[kind].task)())?;
-            }
-            anyhow::Ok(())
-        };
-        if threads == 1 {
-            return serve();
-        }
-        thread::scope(|scope| {
-            let threads = (0..threads)
-                .map(|_| thread::Builder::new().spawn_scoped(scope, serve))
-                .collect::<Result<Vec<_>, _>>()
-                .context("cannot start a thread")?;
-            let mut threads = threads.into_iter();
-            threads.try_for_each(|thread| thread.join().expect("no worker panics"))
-        })
-    },
-};
-
-/// Starts a thread for each worker; when all are there, lets them go, and adds up what they return.
-fn all_together<W>(start: Instant, workers: impl Iterator<Item = W>) -> anyhow::Result<Done>
-where
-    W: FnOnce() -> anyhow::Result<u32> + Send,
-{
-    // Whoever wants to read waits while it is held.
-    let gate = RwLock::new(false);
-    let mut open = gate.write().expect("it is new");
-    let (is_there, there) = mpsc::channel();
-    thread::scope(|scope| {
-        let gate = &gate;
-        let threads = workers
-            .map(|work| {
-                let is_there = is_there.clone();
-                let wait_and_work = move || {
-                    is_there.send(Instant::now())?;
-                    // If one cannot be started, the gate is given up as it is, and all leave.
-                    match *gate.read().expect("nobody panics") {
-                        true => Ok((work()?, Instant::now())),
-                        false => anyhow::bail!("it was called off"),
-                    }
-                };
-                thread::Builder::new().spawn_scoped(scope, wait_and_work)
-            })
-            .collect::<Result<Vec<_>, _>>();
-        let Ok(threads) = threads else {
-            drop(open);
-            return Err(threads.expect_err("it is one")).context("cannot start a thread");
-        };
-        for _ in &threads {
-            there.recv()?;
-        }
-        let start = start.elapsed().as_secs_f64();
-        let begin = Instant::now();
-        *open = true;
-        drop(open);
-        let mut done = Done {
-            start,
-            work: 0.0,
-            total: 0,
-        };
-        for thread in threads {
-            let (sum, end) = thread.join().expect("no worker panics")?;
-            done.work = (end - begin).as_secs_f64().max(done.work);
-            done.total += sum;
-        }
-        Ok(done)
-    })
-}
-
-/// Processes that share what threads share: the index.
-#[cfg(unix)]
-fn by_shared_index(crew: Crew, kind: &Kind, tasks: u32) -> anyhow::Result<Done> {
-    use crate::lab::{mapping::Mapping, team::Team};
-    let start = Instant::now();
-    let size = size_of::<[AtomicU32; 2]>().try_into();
-    let memory = Mapping::shared(size.context("it has a size")?)?;
-    // SAFETY: so much is mapped, aligned to a page and zeroed, as long as `memory` is there, and all
-    // of us use it as atomic numbers.
-    let [index, total] = unsafe { memory.start::<[AtomicU32; 2]>().as_ref() };
-    let work = |_| {
-        total.fetch_add(work_off(index, kind, tasks), Relaxed);
-        Ok(())
-    };
-    // SAFETY: this trial has started no thread.
-    let team = unsafe { Team::processes(crew.processes, work) }?;
-    let start = start.elapsed().as_secs_f64();
-    let begin = Instant::now();
-    let working = team.begin();
-    working.until_done()?;
-    let work = begin.elapsed().as_secs_f64();
-    working.join()?;
-    let total = total.load(Relaxed);
-    Ok(Done { start, work, total })
-}
 
 /// A crew, and how it did the job in each round.
 type Case = Measured<Crew, Done>;
 
-/// What a crew does in a second: the work of so many that there is for one worker.
-fn speed(crew: Crew) -> impl Fn(&Done) -> f64 {
-    move |done| crew.workers() as f64 / done.work
-}
-
 fn run(lab: &Lab) -> anyhow::Result<Finding> {
-    let mut left_out = Vec::new();
-    if cfg!(not(unix)) {
-        left_out.push(format!(
-            "{SHARED_INDEX}: they are forked, which exists on Unix only"
-        ));
-    }
     let (mut tables, mut plots) = (Vec::new(), Vec::new());
     let mut jobs = Vec::new();
     for (number, kind) in KINDS.iter().enumerate() {
-        let each = lab.mode.pick(kind.tasks.0, kind.tasks.1, kind.tasks.1);
+        let tasks_per_worker = match lab.mode {
+            Mode::Quick => kind.quick_tasks_per_worker,
+            Mode::Default | Mode::Full => kind.tasks_per_worker,
+        };
         let budget = lab.budget * kind.share / 100;
         let cases = lab.alternate_groups(budget, crews(lab.workers, kind), |&crew| {
-            let done = trial::run(&WORK, &(crew, number, each))?;
-            let right = kind.result * each * crew.workers() as u32;
-            ensure!(
-                done.total == right,
-                "{crew:?} has {}, not {right}",
-                done.total
-            );
+            let tasks = tasks_per_worker * crew.workers() as u32;
+            let job = Job {
+                kind: number,
+                tasks,
+            };
+            let done = trial::run(&WORK, &(crew, job))?;
+            let (total, right) = (done.total, kind.result * tasks);
+            ensure!(total == right, "{crew:?} has {total}, not {right}");
             Ok(done)
         })?;
-        tables.push(table(kind, &cases));
-        plots.push(speed_ups(kind, &cases));
+        tables.push(work_table(kind, tasks_per_worker, &cases));
+        plots.push(speed_up_plot(kind, &cases));
         jobs.push((kind, cases));
     }
-    // To start a crew takes as long whatever it is to do; most samples has the first job.
+    // The start of a crew does not depend on the job. The first job has the most samples.
     let (_, cases) = &jobs[0];
-    tables.push(starts(cases));
-    plots.push(starts_plot(cases));
-    Ok(Finding {
-        tables,
-        plots,
-        left_out,
-        ..judge(lab.workers, &compare(lab.workers, &jobs))
-    })
-}
-
-/// From one worker to twice as many as there are to be: a group for each number, in each way.
-fn crews(workers: usize, kind: &Kind) -> Vec<Vec<Crew>> {
-    let mut numbers = vec![1, workers / 2, workers, workers * 2];
-    numbers.retain(|&workers| workers > 0);
-    numbers.sort_unstable();
-    numbers.dedup();
-    let ways = || {
-        WAYS.iter()
-            .enumerate()
-            .filter(|(_, way)| (way.for_kind)(kind))
-    };
-    let crew = |(way, workers): (usize, usize)| {
-        let (processes, threads) = (WAYS[way].divide)(workers)?;
-        Some(Crew {
-            way,
-            processes,
-            threads,
-        })
-    };
-    let of_number = |workers| ways().map(move |(way, _)| (way, workers)).filter_map(crew);
-    numbers
-        .into_iter()
-        .map(|number| of_number(number).collect())
-        .collect()
-}
-
-fn name(crew: Crew) -> String {
-    let name = WAYS[crew.way].name;
-    match (crew.processes, crew.threads) {
-        (processes @ 2.., threads @ 2..) => format!("{name}, {processes} × {threads}"),
-        _ => name.to_owned(),
+    tables.push(start_table(cases));
+    plots.push(start_plot(cases));
+    let mut finding = judge(lab.workers, &jobs);
+    finding.tables = tables;
+    finding.plots = plots;
+    if cfg!(not(unix)) {
+        finding.left_out.push(format!(
+            "{SHARED_INDEX}: they are forked, which exists on Unix only"
+        ));
     }
+    Ok(finding)
 }
 
-fn table(kind: &Kind, cases: &[Case]) -> Table {
+/// The crews that are compared: a group for each number of workers, with one crew for each way.
+fn crews(workers: usize, kind: &Kind) -> Vec<Vec<Crew>> {
+    // A set is sorted, and has no number twice.
+    let numbers = BTreeSet::from([1, (workers / 2).max(1), workers, workers * 2]);
+    let mut groups = Vec::new();
+    for workers in numbers {
+        let mut group = Vec::new();
+        for (way, it) in WAYS.iter().enumerate() {
+            if (it.suits)(kind, workers) {
+                let processes = (it.processes)(workers);
+                group.push(Crew {
+                    way,
+                    processes,
+                    threads: workers / processes,
+                });
+            }
+        }
+        groups.push(group);
+    }
+    groups
+}
+
+fn work_table(kind: &Kind, tasks_per_worker: u32, cases: &[Case]) -> Table {
     Table::of(
-        &format!("The {} job, so much for each worker:", kind.name),
+        &format!(
+            "The {} job, {tasks_per_worker} tasks for each worker:",
+            kind.name
+        ),
         cases,
         &[
-            ("workers are", &|it| name(it.variant).into()),
-            ("workers", &|it| it.variant.workers().to_string().into()),
-            ("time", &|it| {
-                it.figure(Unit::Seconds, |done| done.work).into()
+            ("workers are", &|case| case.variant.name().into()),
+            ("workers", &|case| case.variant.workers().to_string().into()),
+            ("time", &|case| {
+                case.figure(Unit::Seconds, |done| done.work).into()
             }),
-            ("speed-up", &|it| speed_up(it, &cases[0]).into()),
+            ("speed-up", &|case| speed_up(case, &cases[0]).into()),
         ],
     )
 }
 
-/// How many times as much it does in the same time.
+/// The work that the crew does in a second, divided by the work that the serial worker does in a
+/// second. A crew of n workers has n times as many tasks as the serial worker.
 fn speed_up(case: &Case, serial: &Case) -> Figure {
-    let speeds = |case: &Case| case.numbers(speed(case.variant));
+    let speeds = |case: &Case| case.numbers(|done| case.variant.workers() as f64 / done.work);
     Figure::ratio(&speeds(case), &speeds(serial))
 }
 
-fn starts(cases: &[Case]) -> Table {
+fn start_table(cases: &[Case]) -> Table {
     Table::of(
-        "What came before, until all workers waited for their first task:",
+        "The start of the workers, until all of them wait for their first task:",
+        // Without the serial one, which starts no worker.
         &cases[1..].iter().collect::<Vec<_>>(),
         &[
-            ("workers are", &|it| name(it.variant).into()),
-            ("workers", &|it| it.variant.workers().to_string().into()),
-            ("to start them", &|it| {
-                it.figure(Unit::Seconds, |done| done.start).into()
+            ("workers are", &|case| case.variant.name().into()),
+            ("workers", &|case| case.variant.workers().to_string().into()),
+            ("to start them", &|case| {
+                case.figure(Unit::Seconds, |done| done.start).into()
             }),
         ],
     )
 }
 
-/// A line for each way.
-fn lines(cases: &[Case], of: impl Fn(&Case) -> Figure) -> Vec<Line> {
-    let line = |way: usize| {
-        let of_way = cases.iter().filter(|case| case.variant.way == way);
-        let point = |case: &Case| (case.variant.workers() as f64, of(case).interval);
-        Line::new(WAYS[way].name, of_way.map(point))
-    };
-    // The serial one is a point.
-    (1..WAYS.len()).map(line).collect()
-}
-
-fn speed_ups(kind: &Kind, cases: &[Case]) -> Plot {
-    let most = cases
-        .iter()
-        .map(|case| case.variant.workers())
-        .max()
-        .unwrap_or(1) as f64;
+fn speed_up_plot(kind: &Kind, cases: &[Case]) -> Plot {
+    let numbers = cases.iter().map(|case| case.variant.workers());
+    let most = numbers.max().unwrap_or(1) as f64;
     let mut lines = lines(cases, |case| speed_up(case, &cases[0]));
     lines.push(Line::reference("ideal", [(1.0, 1.0), (most, most)]));
     Plot::new(
         &format!("Speed-up against serial work: the {} job", kind.name),
         Axis::linear("workers", Unit::Count),
-        Axis::linear("speed-up", Unit::Times),
+        Axis::linear("speed-up", Unit::Ratio),
         lines,
     )
 }
 
-fn starts_plot(cases: &[Case]) -> Plot {
+fn start_plot(cases: &[Case]) -> Plot {
     Plot::new(
         "To start the workers",
         Axis::linear("workers", Unit::Count),
@@ -514,60 +334,53 @@ fn starts_plot(cases: &[Case]) -> Plot {
     )
 }
 
-/// In one kind of work, how many times as long as so many threads so many processes take.
-struct Compared {
-    case: String,
-    times: Figure,
-    /// The verdict rests on processes that get messages, as they usually do. The shared index tells
-    /// what of it is the messages' doing.
-    is_usual: bool,
+/// A line for each way but the serial one, which would be a single point.
+fn lines(cases: &[Case], figure: impl Fn(&Case) -> Figure) -> Vec<Line> {
+    let line = |way: usize| {
+        let of_way = cases.iter().filter(|case| case.variant.way == way);
+        let point = |case: &Case| (case.variant.workers() as f64, figure(case).interval);
+        Line::new(WAYS[way].name, of_way.map(point))
+    };
+    (1..WAYS.len()).map(line).collect()
 }
 
-fn compare(workers: usize, jobs: &[(&Kind, Vec<Case>)]) -> Vec<Compared> {
-    let mut compared = Vec::new();
+/// Compares processes with threads in each kind of work. The verdict rests on processes that get
+/// messages, as is usual. Those with a shared index only show what the messages cost.
+fn judge(workers: usize, jobs: &[(&Kind, Vec<Case>)]) -> Finding {
+    let (mut words, mut figures, mut verdicts) = (Vec::new(), Vec::new(), Vec::new());
     for (kind, cases) in jobs {
-        let find = |name| {
+        let find = |way| {
             cases.iter().find(|case| {
-                case.variant.workers() == workers && WAYS[case.variant.way].name == name
+                case.variant.workers() == workers && WAYS[case.variant.way].name == way
             })
         };
-        let Some(threads) = find(THREADS) else {
-            continue;
-        };
         for (way, how) in [(PROCESSES, ""), (SHARED_INDEX, " with a shared index")] {
-            compared.extend(find(way).map(|processes| Compared {
-                case: format!("{} work{how}", kind.name),
-                times: processes.ratio_to(threads, |done| done.work),
-                is_usual: way == PROCESSES,
-            }));
+            let (Some(threads), Some(processes)) = (find(THREADS), find(way)) else {
+                continue;
+            };
+            let ratio = processes.ratio_to(threads, |done| done.work);
+            let verdict = verdict::within(ratio.interval, A_BIT, MUCH);
+            let longer = match verdict {
+                Verdict::Holds => "a bit longer",
+                Verdict::Fails if ratio.interval.median > MUCH => "far longer",
+                Verdict::Fails if ratio.interval.high < 1.0 / A_BIT => "less time",
+                Verdict::Fails => "as long",
+                _ => "perhaps longer",
+            };
+            words.push(format!("{longer} at {} work{how}", kind.name));
+            if way == PROCESSES {
+                figures.push(format!("{} work {ratio}", kind.name));
+                verdicts.push(verdict);
+            }
         }
     }
-    compared
-}
-
-fn judge(workers: usize, compared: &[Compared]) -> Finding {
-    let verdict_of = |it: &Compared| verdict::within(it.times.interval, A_BIT.0, A_BIT.1);
-    let cases = compared.iter().map(|it| {
-        let is_less = verdict::at_least(it.times.interval, 1.0 / A_BIT.0) == Verdict::Fails;
-        let words = match verdict_of(it) {
-            Verdict::Holds => "a bit longer",
-            Verdict::Fails if it.times.interval.median > A_BIT.1 => "far longer",
-            Verdict::Fails if is_less => "less time",
-            Verdict::Fails => "as long",
-            _ => "perhaps longer",
-        };
-        format!("{words} at {}", it.case)
-    });
-    let cases = cases.collect::<Vec<_>>().join(", ");
-    let usual = || compared.iter().filter(|it| it.is_usual);
-    let figures = usual().map(|it| format!("{} {}", it.case, it.times));
     Finding::new(
-        verdict::usually(usual().map(verdict_of)),
-        format!("{workers} processes take, compared with {workers} threads, {cases}"),
+        verdict::usually(verdicts),
         format!(
-            "processes / threads: {}",
-            figures.collect::<Vec<_>>().join(", ")
+            "{workers} processes take, compared with {workers} threads, {}",
+            words.join(", ")
         ),
+        format!("processes / threads: {}", figures.join(", ")),
     )
 }
 
@@ -583,67 +396,50 @@ mod tests {
     }
 
     #[test]
-    fn all_threads_together_do_each_task_once() {
-        let crew = Crew {
-            way: 1,
-            processes: 1,
-            threads: 3,
-        };
-        let done = by_threads(crew, &KINDS[1], 1000).expect("threads can be started");
-        assert_eq!(done.total, 95_000);
-        assert!(done.work > 0.0);
-    }
-
-    #[test]
     fn a_hybrid_crew_has_several_processes_of_several_threads() {
+        assert_eq!([1, 3, 4, 6, 64].map(processes_of_hybrid), [1, 1, 2, 2, 8]);
         for workers in 1..=50 {
-            let (processes, threads) = hybrid(workers).expect("one divides any");
-            assert_eq!(processes * threads, workers);
+            let processes = processes_of_hybrid(workers);
+            assert_eq!(workers / processes * processes, workers);
         }
-        assert_eq!(hybrid(4), Some((2, 2)));
-        assert_eq!(hybrid(64), Some((8, 8)));
-        let crews = crews(3, &KINDS[0]);
-        let hybrids: Vec<_> = crews
+        let crews = crews(3, &KINDS[0]).concat();
+        let hybrids = crews
             .iter()
-            .flatten()
-            .filter(|crew| crew.way == WAYS.len() - 1)
-            .collect();
-        assert_eq!(
-            hybrids.len(),
-            1,
-            "of 1, 3 and 6 workers only 6 can be: {crews:?}"
+            .filter(|crew| WAYS[crew.way].name == "hybrid")
+            .map(|crew| crew.name());
+        assert!(
+            hybrids.eq(["hybrid, 2 × 3"]),
+            "of 1, 3 and 6 workers only 6 can be divided: {crews:?}"
         );
     }
 
-    /// A machine with so many cores. There, serial work takes a second for each worker's part, and
-    /// processes take so many times as long as threads.
+    /// A machine with this number of cores. There, serial work takes a second for the tasks of one
+    /// worker. The last three parameters are the ratios of processes to threads.
     fn judged(cores: usize, computing: f64, chatty: f64, shared_index: f64) -> Finding {
-        let job = |kind: &'static Kind, slower: &[(&str, f64)]| {
+        let job = |kind: &'static Kind, processes: f64| {
             let case = |variant: Crew| {
-                let slower = slower
-                    .iter()
-                    .find(|(way, _)| *way == WAYS[variant.way].name);
-                let work = variant.workers().div_ceil(cores) as f64 * slower.map_or(1.0, |it| it.1);
+                let ratio = match WAYS[variant.way].name {
+                    PROCESSES => processes,
+                    SHARED_INDEX => shared_index,
+                    _ => 1.0,
+                };
                 let done = Done {
                     start: 1.0,
-                    work,
+                    work: variant.workers().div_ceil(cores) as f64 * ratio,
                     total: 0,
                 };
                 let samples = vec![done; 9];
                 Measured { variant, samples }
             };
-            let cases: Vec<Case> = crews(cores, kind).concat().into_iter().map(case).collect();
-            (kind, cases)
+            let crews = crews(cores, kind).concat();
+            (kind, crews.into_iter().map(case).collect())
         };
         let jobs = [
-            job(&KINDS[0], &[(PROCESSES, computing)]),
-            job(
-                &KINDS[1],
-                &[(PROCESSES, chatty), (SHARED_INDEX, shared_index)],
-            ),
-            job(&KINDS[2], &[(PROCESSES, computing)]),
+            job(&KINDS[0], computing),
+            job(&KINDS[1], chatty),
+            job(&KINDS[2], computing),
         ];
-        judge(cores, &compare(cores, &jobs))
+        judge(cores, &jobs)
     }
 
     #[test]

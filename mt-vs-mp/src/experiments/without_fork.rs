@@ -1,4 +1,5 @@
-//! The experiments that fork, where there is no fork: they say so, and that is no failure.
+//! Stands in for the experiments that need fork, on a system without fork. They are not measured,
+//! and that is no failure.
 
 use super::Experiment;
 use crate::{

@@ -1,53 +1,61 @@
 //! From the samples of a measurement to a median and an interval around it.
 //!
-//! A sample is one figure of one fresh process. No distribution is assumed: times have a lower bound
-//! and a long tail, so means and standard deviations would mislead. The interval lies between two of
-//! the sorted samples. Each sample lies above the true median with probability ½, so the number of
-//! samples above it is binomial, and how often the k-th lowest and the k-th highest sample enclose it
-//! is known exactly (David and Nagaraja, "Order Statistics", 3rd ed., 7.1). Taken is the largest k
-//! that does so in at least 95% of all cases. For six samples that is 1: the lowest and the highest,
-//! which enclose the true median with 96.9%.
+//! A sample is one number, from one trial. No distribution is assumed: times have a lower bound and
+//! a long tail, so means and standard deviations would mislead. Both ends of the interval are
+//! samples: the k-th lowest and the k-th highest. Each sample lies above the true median with
+//! probability ½, so the number of samples above the true median has a binomial distribution. From
+//! this follows, for each k, the exact probability that the two ends enclose the true median (David
+//! and Nagaraja, "Order Statistics", 3rd ed., 7.1). The largest k for which that is at least 95% is
+//! taken. For six samples k is 1: the lowest and the highest enclose the true median with 96.9%.
 
 use serde::{Deserialize, Serialize};
 
-/// With fewer samples than this, not even the lowest and the highest enclose the median with 95%
-/// probability: n samples miss it with 2 · ½ⁿ.
-pub const FEWEST: usize = 6;
+/// Fewer samples have no interval: n samples all lie on the same side of the true median with
+/// probability 2 · ½ⁿ, which is more than 5% if n is less than 6.
+pub const FEWEST_SAMPLES: usize = 6;
 
 const CONFIDENCE: f64 = 0.95;
 
-/// A median, the interval around it, and how many samples it comes from.
+/// A median, the interval around it, and the number of samples that they come from.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     pub median: f64,
+    /// The interval's ends. Of fewer than [`FEWEST_SAMPLES`] samples they are the lowest and the
+    /// highest: use [`Interval::ends`], which then returns `None`.
     pub low: f64,
     pub high: f64,
     pub samples: usize,
 }
 
 impl Interval {
-    /// Of the samples' median. It is not a number if there are no samples.
+    /// The median of the samples and its interval. Of no samples, none of them is a number.
     pub fn of(samples: &[f64]) -> Self {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
-        let place = place(sorted.len());
-        let at = |place: Option<usize>| place.map_or(f64::NAN, |place| sorted[place]);
+        let outside = outside(sorted.len());
+        let number = |sample: Option<&f64>| sample.copied().unwrap_or(f64::NAN);
         Self {
             median: median(samples.iter().copied()),
-            low: at(place),
-            high: at(place.map(|place| sorted.len() - 1 - place)),
+            low: number(sorted.get(outside)),
+            high: number(sorted.iter().nth_back(outside)),
             samples: sorted.len(),
         }
     }
 
-    /// How many times `those` each of `these` is, round by round.
+    /// Divides, for each round, its sample among `numerators` by its sample among `denominators`.
+    /// The result is the median of these quotients.
     ///
-    /// If the machine was slow in one round, it was so for both, and their ratio does not suffer.
-    /// The ratio of the two medians would: on a machine that is now busy and now idle, one median
-    /// may fall among the busy rounds, and the other among the idle ones.
-    pub fn of_ratio(these: &[f64], those: &[f64]) -> Self {
-        let rounds = these.iter().zip(those);
-        Self::of(&rounds.map(|(this, that)| this / that).collect::<Vec<_>>())
+    /// If the machine was slow in one round, it was slow for both, and their quotient does not
+    /// suffer. The quotient of the two medians would: on a machine that is now busy and now idle,
+    /// one median may fall among the busy rounds, and the other among the idle ones.
+    pub fn of_ratio(numerators: &[f64], denominators: &[f64]) -> Self {
+        let rounds = numerators.iter().zip(denominators);
+        Self::of(&rounds.map(|(one, other)| one / other).collect::<Vec<_>>())
+    }
+
+    /// The lower and the upper end, if there are enough samples for an interval.
+    pub fn ends(&self) -> Option<[f64; 2]> {
+        (self.samples >= FEWEST_SAMPLES).then_some([self.low, self.high])
     }
 }
 
@@ -62,22 +70,21 @@ pub fn median(samples: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
-/// The place of the lower end among the sorted samples, counted from 0. The upper end has the same
-/// place, counted from the other side.
-fn place(samples: usize) -> Option<usize> {
-    // The probability that exactly `below` of the samples lie below the median, and that at most
-    // so many do.
-    let mut probability = 0.5_f64.powi(samples as i32);
-    let mut at_most = 0.0;
-    for below in 0..samples.div_ceil(2) {
-        at_most += probability;
+/// How many of the sorted samples lie outside the interval at each side: k - 1.
+fn outside(samples: usize) -> usize {
+    // The probability that exactly `outside` samples lie below the true median, and the probability
+    // that at most `outside` samples do.
+    let mut exactly = 0.5_f64.powi(samples as i32);
+    let mut at_most = exactly;
+    for outside in 0..samples / 2 {
+        // The same with one sample more outside: is the interval then too narrow?
+        exactly *= (samples - outside) as f64 / (outside + 1) as f64;
+        at_most += exactly;
         if 1.0 - 2.0 * at_most < CONFIDENCE {
-            // Too narrow. Of few samples even the widest is; a verdict does not trust it.
-            return Some(below.saturating_sub(1));
+            return outside;
         }
-        probability *= (samples - below) as f64 / (below + 1) as f64;
     }
-    samples.checked_sub(1).map(|last| last / 2)
+    0
 }
 
 #[cfg(test)]
@@ -107,11 +114,11 @@ mod tests {
             (20, 6),
             (40, 14),
         ] {
-            assert_eq!(place(samples), Some(rank - 1), "{samples} samples");
+            assert_eq!(outside(samples), rank - 1, "{samples} samples");
         }
-        assert_eq!(place(0), None);
-        // So many samples that ½ⁿ is still a number.
-        assert!(place(1000).is_some_and(|place| (465..470).contains(&place)));
+        // ½ⁿ is above 0 for up to 1074 samples. Of more, the lowest and the highest are taken.
+        assert!((465..470).contains(&outside(1000)));
+        assert_eq!(outside(2000), 0);
     }
 
     #[test]
@@ -128,15 +135,15 @@ mod tests {
     #[test]
     fn at_least_nineteen_of_twenty_intervals_enclose_the_true_median() {
         let mut random = Rng::with_seed(1);
-        for samples in [FEWEST, 7, 10, 15, 40] {
+        for samples in [FEWEST_SAMPLES, 7, 10, 15, 40] {
             let hits = (0..4000).filter(|_| {
-                // As skewed as times are. The median of ½³.
+                // A skewed distribution, as that of times is. Its true median is ½³.
                 let samples: Vec<f64> = (0..samples).map(|_| random.f64().powi(3)).collect();
                 let interval = Interval::of(&samples);
                 (interval.low..=interval.high).contains(&0.125)
             });
             let hits = hits.count();
-            // 95% are 3800, and 4000 draws scatter by about 14.
+            // 95% are 3800, with a standard deviation of 14.
             assert!(hits >= 3760, "{hits} of 4000 with {samples} samples");
         }
     }
@@ -144,10 +151,17 @@ mod tests {
     #[test]
     fn a_machine_that_is_now_busy_and_now_idle_does_not_disturb_a_ratio() {
         // One median falls among the idle rounds, and the other among the busy ones.
-        let those = [1.0, 1.0, 1.0, 1.0, 5.0, 5.0, 5.0];
-        let these = [1.1, 1.1, 1.1, 5.5, 5.5, 5.5, 5.5];
-        let ratio = Interval::of_ratio(&these, &those);
+        let denominators = [1.0, 1.0, 1.0, 1.0, 5.0, 5.0, 5.0];
+        let numerators = [1.1, 1.1, 1.1, 5.5, 5.5, 5.5, 5.5];
+        let ratio = Interval::of_ratio(&numerators, &denominators);
         assert!((1.05..1.15).contains(&ratio.median), "{ratio:?}");
+    }
+
+    #[test]
+    fn fewer_than_six_samples_have_no_interval() {
+        assert_eq!(Interval::of(&[1.0, 2.0, 3.0, 4.0, 5.0]).ends(), None);
+        let six = Interval::of(&[6.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(six.ends(), Some([1.0, 6.0]));
     }
 
     #[test]

@@ -1,10 +1,9 @@
-//! A picture of an experiment: lines of points over two axes.
+//! A plot of an experiment: lines of points between two axes.
 
 use serde::{Deserialize, Serialize};
 
 use super::{figure::Unit, interval::Interval};
 
-/// A picture: some lines over one axis.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Plot {
     pub title: String,
@@ -14,12 +13,15 @@ pub struct Plot {
 }
 
 impl Plot {
-    /// Lines without a point are left out.
+    /// Lines without points are left out.
     pub fn new(title: &str, x: Axis, y: Axis, lines: impl IntoIterator<Item = Line>) -> Self {
-        let title = title.to_owned();
         let lines = lines.into_iter().filter(|line| !line.points.is_empty());
-        let lines = lines.collect();
-        Self { title, x, y, lines }
+        Self {
+            title: title.to_owned(),
+            x,
+            y,
+            lines: lines.collect(),
+        }
     }
 }
 
@@ -27,15 +29,14 @@ impl Plot {
 pub struct Axis {
     pub label: String,
     pub unit: Unit,
-    /// Each step on it is as many times the one before.
+    /// Whether equal distances on it are equal ratios.
     pub logarithmic: bool,
 }
 
 impl Axis {
     pub fn linear(label: &str, unit: Unit) -> Self {
-        let label = label.to_owned();
         Self {
-            label,
+            label: label.to_owned(),
             unit,
             logarithmic: false,
         }
@@ -43,12 +44,13 @@ impl Axis {
 
     pub fn logarithmic(label: &str, unit: Unit) -> Self {
         Self {
+            label: label.to_owned(),
+            unit,
             logarithmic: true,
-            ..Self::linear(label, unit)
         }
     }
 
-    /// What is written beside it.
+    /// The text beside it.
     pub fn name(&self) -> String {
         match self.logarithmic {
             true => format!("{}, logarithmic", self.label),
@@ -72,16 +74,18 @@ impl Line {
         }
     }
 
-    /// A line that nobody measured, for others to be compared with: its points come from no
-    /// samples.
+    /// A line that was not measured, for comparison: its points come from no samples.
     pub fn reference(name: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
-        let exactly = |y| Interval {
-            median: y,
-            low: y,
-            high: y,
-            samples: 0,
-        };
-        Self::new(name, points.into_iter().map(|(x, y)| (x, exactly(y))))
+        let points = points.into_iter().map(|(x, y)| {
+            let exactly = Interval {
+                median: y,
+                low: y,
+                high: y,
+                samples: 0,
+            };
+            (x, exactly)
+        });
+        Self::new(name, points)
     }
 
     pub fn is_measured(&self) -> bool {
@@ -89,7 +93,7 @@ impl Line {
     }
 }
 
-/// A point of a line: its y is a median with its interval, in the axis's unit.
+/// A point of a line. Its y is a median with its interval.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Point {
     pub x: f64,

@@ -1,8 +1,8 @@
-//! A table of an experiment, and what may stand in it.
+//! A table of an experiment, and its cells.
 
 use serde::{Deserialize, Serialize};
 
-use super::figure::Figure;
+use super::{figure::Figure, interval::FEWEST_SAMPLES};
 
 /// A table: the first cell of a row says what the row is about.
 #[derive(Debug, Serialize, Deserialize)]
@@ -10,11 +10,12 @@ pub struct Table {
     pub title: String,
     pub header: Vec<String>,
     pub rows: Vec<Vec<Cell>>,
-    /// The column whose figures are drawn as dots too, if one is, counted from 0.
+    /// The column that the page also draws as dots, counted from 0; `None` if there is none.
     pub dots: Option<usize>,
 }
 
-/// A column of a table about things of type `T`: its name, and what stands in it for each of them.
+/// A column of a table that has a row for each of some things of type `T`: the column's name, and
+/// the function that makes the cell of a thing.
 pub type Column<'a, T> = (&'a str, &'a dyn Fn(&T) -> Cell);
 
 impl Table {
@@ -29,34 +30,45 @@ impl Table {
         }
     }
 
-    /// The same, and this column is drawn as dots too.
+    /// The same table, and the page also draws this column as dots.
     pub fn with_dots(self, column: usize) -> Self {
-        let dots = Some(column);
-        Self { dots, ..self }
+        Self {
+            dots: Some(column),
+            ..self
+        }
     }
 
-    /// In words, from how many samples its figures come. `None` if it has no figures.
+    /// A sentence that says from how many samples its figures come. `None` if it has no figures.
     pub fn samples(&self) -> Option<String> {
         let figures = self.rows.iter().flatten().filter_map(|cell| match cell {
             Cell::Figure(figure) => Some(figure.interval.samples),
             _ => None,
         });
         let (fewest, most) = (figures.clone().min()?, figures.max()?);
-        Some(if fewest == most {
-            format!("Median [95% interval] of {most} samples.")
+        let number = match fewest == most {
+            true => most.to_string(),
+            false => format!("{fewest} to {most}"),
+        };
+        Some(if most < FEWEST_SAMPLES {
+            format!("Median of {number} samples.")
+        } else if fewest < FEWEST_SAMPLES {
+            format!(
+                "Median [95% interval] of {number} samples; of fewer than {FEWEST_SAMPLES} the median \
+                 alone."
+            )
         } else {
-            format!("Median [95% interval] of {fewest} to {most} samples.")
+            format!("Median [95% interval] of {number} samples.")
         })
     }
 }
 
-/// What stands in a table.
+/// A cell of a table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cell {
     Text(String),
     Figure(Figure),
-    /// Something that went well or not: it may be given a colour.
+    /// Something that went well or not: the page gives it a colour.
     Outcome {
         text: String,
         good: bool,
@@ -65,8 +77,10 @@ pub enum Cell {
 
 impl Cell {
     pub fn outcome(text: impl Into<String>, good: bool) -> Self {
-        let text = text.into();
-        Self::Outcome { text, good }
+        Self::Outcome {
+            text: text.into(),
+            good,
+        }
     }
 }
 
@@ -92,5 +106,23 @@ impl From<&str> for Cell {
 impl From<String> for Cell {
     fn from(text: String) -> Self {
         Self::Text(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::{figure::Unit, interval::Interval};
+
+    #[test]
+    fn the_samples_are_told_and_where_there_are_too_few_for_an_interval() {
+        let told = |samples: &[usize]| {
+            let figure = |n: &usize| Figure::new(Interval::of(&vec![1.0; *n]), Unit::Count).into();
+            let table = Table::of("", samples, &[("figure", &figure)]);
+            table.samples().expect("it has figures")
+        };
+        assert_eq!(told(&[3, 3]), "Median of 3 samples.");
+        assert_eq!(told(&[6, 9]), "Median [95% interval] of 6 to 9 samples.");
+        assert!(told(&[3, 9]).ends_with("of 3 to 9 samples; of fewer than 6 the median alone."));
     }
 }

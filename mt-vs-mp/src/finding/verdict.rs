@@ -1,10 +1,10 @@
-//! From intervals to a verdict: when a figure is good enough to say that a claim holds or fails.
+//! From intervals to a verdict: does a claim hold, or fail, or are its figures too vague to tell?
 //!
-//! Pure functions: what they are given decides, and nothing else.
+//! All of these are pure functions: the result depends on the arguments alone.
 
 use serde::{Deserialize, Serialize};
 
-use super::interval::{FEWEST, Interval};
+use super::interval::Interval;
 
 /// What became of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,11 +12,11 @@ use super::interval::{FEWEST, Interval};
 pub enum Verdict {
     Holds,
     Fails,
-    /// It holds in one case and fails in another; the reason says in which.
+    /// It holds in some cases and fails in others.
     Depends,
-    /// It was measured, but not well enough to say.
+    /// It was measured, but not well enough to tell.
     Unclear,
-    /// It could not be tried here; the reason says why.
+    /// It could not be tried here, or its experiment failed; the reason says why.
     NotMeasured,
 }
 use Verdict::{Depends, Fails, Holds, NotMeasured, Unclear};
@@ -33,80 +33,83 @@ impl Verdict {
     }
 }
 
-/// For what is counted and not timed: it is so, or it is not.
+/// Of a statement that is counted and not timed: it is true, or it is not.
 pub fn is(so: bool) -> Verdict {
     if so { Holds } else { Fails }
 }
 
-/// "It is at least `bound`": the whole interval must lie on one side.
+/// Of the statement "the figure is at least `bound`": the whole interval must lie on one side.
 pub fn at_least(figure: Interval, bound: f64) -> Verdict {
-    if figure.samples < FEWEST {
-        Unclear
-    } else if figure.low >= bound {
-        Holds
-    } else if figure.high < bound {
-        Fails
-    } else {
-        // Also when the figure is not a number.
-        Unclear
+    match figure.ends() {
+        Some([low, _]) if low >= bound => Holds,
+        Some([_, high]) if high < bound => Fails,
+        // The bound lies inside, the figure is not a number, or there are too few samples.
+        _ => Unclear,
     }
 }
 
-/// "It is at most `bound`."
+/// Of the statement "the figure is at most `bound`".
 pub fn at_most(figure: Interval, bound: f64) -> Verdict {
-    if figure.samples < FEWEST {
-        Unclear
-    } else if figure.high <= bound {
-        Holds
-    } else if figure.low > bound {
-        Fails
-    } else {
-        Unclear
+    match figure.ends() {
+        Some([_, high]) if high <= bound => Holds,
+        Some([low, _]) if low > bound => Fails,
+        _ => Unclear,
     }
 }
 
-/// "It lies between `low` and `high`": both must be so.
+/// Of the statement "the figure lies between `low` and `high`".
 pub fn within(figure: Interval, low: f64, high: f64) -> Verdict {
     every([at_least(figure, low), at_most(figure, high)])
 }
 
-/// A claim that says several things, all of which must be so: "this *and* that", "*however* large".
-/// One that fails refutes it. A part that could not be tried does not count.
-pub fn every(parts: impl IntoIterator<Item = Verdict>) -> Verdict {
-    let order = [Fails, Unclear, Depends, Holds];
-    let parts: Vec<Verdict> = parts.into_iter().collect();
-    let worst = order.into_iter().find(|verdict| parts.contains(verdict));
-    worst.unwrap_or(NotMeasured)
+/// Of a claim that makes several statements, all of which must be true: "this *and* that",
+/// "*however* large". One statement that fails refutes the claim. A statement that could not be
+/// tried does not count.
+pub fn every(statements: impl IntoIterator<Item = Verdict>) -> Verdict {
+    let statements: Vec<Verdict> = statements.into_iter().collect();
+    let worst_first = [Fails, Unclear, Depends, Holds];
+    let mut found = worst_first.into_iter().filter(|it| statements.contains(it));
+    found.next().unwrap_or(NotMeasured)
 }
 
-/// A claim that says one thing of several cases: it may hold for one kind of work and fail for
-/// another. Clear cases that disagree make it depend on the case, whatever the others are; otherwise
-/// an unclear case leaves it unclear. A case that could not be tried does not count.
+/// Of one statement about several cases: it may hold for one kind of work and fail for another.
+/// Then it depends on the case, even if further cases are unclear. Otherwise one unclear case makes
+/// the whole unclear. A case that could not be tried does not count.
 pub fn by_case(cases: impl IntoIterator<Item = Verdict>) -> Verdict {
     let cases: Vec<Verdict> = cases.into_iter().collect();
     let has = |verdict| cases.contains(&verdict);
-    if has(Depends) || has(Holds) && has(Fails) {
-        return Depends;
+    if has(Depends) || (has(Holds) && has(Fails)) {
+        Depends
+    } else if has(Unclear) {
+        Unclear
+    } else if has(Fails) {
+        Fails
+    } else if has(Holds) {
+        Holds
+    } else {
+        NotMeasured
     }
-    let order = [Unclear, Fails, Holds];
-    order.into_iter().find(|&it| has(it)).unwrap_or(NotMeasured)
 }
 
-/// A claim that says what is *usually* so: most of the cases decide, and not the rest.
+/// Of a claim about what is *usually* true: more than half of the cases decide. If there is no such
+/// majority, it is judged [`by_case`].
 pub fn usually(cases: impl IntoIterator<Item = Verdict>) -> Verdict {
     let tried = cases.into_iter().filter(|&case| case != NotMeasured);
     let cases: Vec<Verdict> = tried.collect();
-    let most =
-        |&verdict: &Verdict| 2 * cases.iter().filter(|&&it| it == verdict).count() > cases.len();
-    [Holds, Fails]
-        .into_iter()
-        .find(most)
-        .unwrap_or_else(|| by_case(cases))
+    let number = |verdict| cases.iter().filter(|&&case| case == verdict).count();
+    if 2 * number(Holds) > cases.len() {
+        Holds
+    } else if 2 * number(Fails) > cases.len() {
+        Fails
+    } else {
+        by_case(cases)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::interval::FEWEST_SAMPLES;
 
     fn interval(low: f64, high: f64) -> Interval {
         Interval {
@@ -142,9 +145,9 @@ mod tests {
     #[test]
     fn too_few_samples_decide_nothing() {
         for judge in [at_least, at_most] {
-            let few = Interval::of(&[5.0; FEWEST - 1]);
+            let few = Interval::of(&[5.0; FEWEST_SAMPLES - 1]);
             assert_eq!(judge(few, 5.0), Unclear);
-            assert_eq!(judge(Interval::of(&[5.0; FEWEST]), 5.0), Holds);
+            assert_eq!(judge(Interval::of(&[5.0; FEWEST_SAMPLES]), 5.0), Holds);
         }
     }
 
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn one_part_that_fails_refutes_the_whole() {
+    fn one_statement_that_fails_refutes_the_claim() {
         assert_eq!(every([Holds, Holds]), Holds);
         assert_eq!(every([Holds, Fails]), Fails);
         assert_eq!(every([Unclear, Fails, Holds]), Fails);

@@ -1,5 +1,5 @@
-//! The ways to get somebody to do something: one of each, from the call that starts it until it has
-//! been joined. What is started does nothing.
+//! The ways to create a thread or a process, each timed: from just before the call that starts it
+//! until it has been joined. The new thread or process does nothing.
 
 use std::{
     path::Path,
@@ -12,14 +12,14 @@ use anyhow::{Context, ensure};
 
 use super::role::Role;
 
-/// One way.
+/// A way to create a thread or a process.
 pub struct Way {
     pub name: &'static str,
-    /// How many of them take some milliseconds.
+    /// How many of these creations last some milliseconds in all.
     pub calls: usize,
-    /// Whether this system has it: otherwise why not.
+    /// Why this system does not have this way; `None` if it does.
     pub missing: fn() -> Option<&'static str>,
-    /// Starts one, joins it, and returns how long that took.
+    /// Creates one, joins it, and returns how long that took.
     pub time: fn() -> anyhow::Result<Duration>,
 }
 
@@ -30,8 +30,8 @@ pub const THREAD: Way = Way {
     time: thread,
 };
 
-/// By Rust's standard library, which also makes room for a handler that names the thread if its
-/// stack overflows.
+/// By Rust's standard library. It also gives each thread a second, small stack, for the handler
+/// that reports an overflow of the first.
 pub const STD_THREAD: Way = Way {
     name: "thread of Rust's std",
     calls: 200,
@@ -69,14 +69,14 @@ pub const SPAWN_SELF: Way = Way {
     time: || spawn(NOTHING.command(&())?),
 };
 
-/// This program, as small as it can be.
+/// This program, which does nothing and ends.
 pub static NOTHING: Role<()> = Role {
     name: "nothing",
     play: |()| Ok(()),
 };
 
-/// By the system's own call: what a C program gets. The library (glibc) keeps the stack of a thread
-/// that has been joined, and gives it to the next one; the first pays for a new one.
+/// By the call that C programs use. The library (glibc) keeps the stack of a joined thread for the
+/// next thread; only the first thread needs a new stack.
 #[cfg(unix)]
 fn thread() -> anyhow::Result<Duration> {
     use std::{ffi::c_void, io, mem::MaybeUninit, ptr};
@@ -87,8 +87,7 @@ fn thread() -> anyhow::Result<Duration> {
     }
     let mut thread = MaybeUninit::uninit();
     let start = Instant::now();
-    // SAFETY: `nothing` is a function that touches nothing, and the id is written where there is
-    // room for one.
+    // SAFETY: `nothing` accesses nothing, and there is room for the id that is written.
     let error =
         unsafe { libc::pthread_create(thread.as_mut_ptr(), ptr::null(), nothing, ptr::null_mut()) };
     if error != 0 {
@@ -99,7 +98,7 @@ fn thread() -> anyhow::Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// Elsewhere the standard library's threads are all there is.
+/// On other systems, the thread is that of the standard library.
 #[cfg(not(unix))]
 fn thread() -> anyhow::Result<Duration> {
     std_thread()
@@ -110,7 +109,7 @@ fn std_thread() -> anyhow::Result<Duration> {
     let thread = thread::Builder::new()
         .spawn(|| {})
         .context("cannot start a thread")?;
-    thread.join().expect("what does nothing does not panic");
+    thread.join().expect("it cannot panic");
     Ok(start.elapsed())
 }
 
@@ -134,9 +133,8 @@ fn spawn(mut program: Command) -> anyhow::Result<Duration> {
     Ok(time)
 }
 
-/// Where Unix has it. (What is there on other systems is not theirs to run.)
+/// Where Unix has the program `true`; `None` on other systems.
 fn the_true_program() -> Option<&'static Path> {
-    let places = ["/bin/true", "/usr/bin/true"].map(Path::new);
-    let mut there = places.into_iter().filter(|path| path.exists());
-    there.next().filter(|_| cfg!(unix))
+    let paths = ["/bin/true", "/usr/bin/true"].map(Path::new);
+    paths.into_iter().find(|path| cfg!(unix) && path.exists())
 }

@@ -16,22 +16,25 @@ mod unix {
     };
 
     /// A child that was forked.
-    pub struct Child(Pid);
+    pub struct Child {
+        pid: Pid,
+    }
 
-    /// Forks a child that runs `body` and ends, by exit code 1 if that fails or panics.
+    /// Forks a child that runs `body` and ends: with exit code 1 if `body` fails or panics.
     ///
     /// # Safety
-    /// No other thread may exist in this process: what it has half done, a held lock perhaps, would
-    /// stay half done in the child for ever. A trial has one thread until it starts another.
+    /// No other thread may exist in this process. The child has no copy of such a thread, so a lock
+    /// that the thread holds would be held in the child for ever. (A trial has one thread until it
+    /// starts another.)
     pub unsafe fn child(body: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Child> {
-        // SAFETY: as for this function.
+        // SAFETY: see this function's own precondition.
         match unsafe { fork() }.context("cannot fork")? {
-            ForkResult::Parent { child } => Ok(Child(child)),
+            ForkResult::Parent { child } => Ok(Child { pid: child }),
             ForkResult::Child => {
                 let result = panic::catch_unwind(AssertUnwindSafe(body));
                 let code = i32::from(!matches!(result, Ok(Ok(()))));
-                // SAFETY: `_exit` has no precondition. It runs none of our destructors and flushes
-                // none of our buffers: those are the parent's.
+                // SAFETY: `_exit` has no precondition. Unlike `exit`, it runs no destructor and
+                // flushes no buffer: the child's are copies of the parent's.
                 unsafe { libc::_exit(code) }
             }
         }
@@ -39,40 +42,40 @@ mod unix {
 
     impl Child {
         pub fn id(&self) -> u32 {
-            self.0.as_raw() as u32
+            self.pid.as_raw() as u32
         }
 
-        /// Waits for its end.
+        /// Waits for the child's end.
         ///
         /// # Errors
-        /// When it failed.
+        /// When the child failed or was killed.
         pub fn join(self) -> anyhow::Result<()> {
             let status = loop {
-                match waitpid(self.0, None) {
-                    // A signal arrived while we waited; the child is still there.
+                match waitpid(self.pid, None) {
+                    // A signal interrupted the call; the child is still running.
                     Err(Errno::EINTR) => {}
                     status => {
                         break status
-                            .with_context(|| format!("cannot wait for child {}", self.0))?;
+                            .with_context(|| format!("cannot wait for child {}", self.pid))?;
                     }
                 }
             };
             ensure!(
-                status == WaitStatus::Exited(self.0, 0),
+                status == WaitStatus::Exited(self.pid, 0),
                 "child {} failed: {status:?}",
-                self.0
+                self.pid
             );
             Ok(())
         }
     }
 }
 
-/// Where there is no fork, it is refused.
+/// On systems without fork, there is no value of this type.
 #[cfg(not(unix))]
 pub enum Child {}
 
 /// # Safety
-/// None: it does nothing.
+/// It has no precondition.
 #[cfg(not(unix))]
 pub unsafe fn child(_: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Child> {
     anyhow::bail!("fork exists on Unix only")

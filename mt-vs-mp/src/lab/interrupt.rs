@@ -1,8 +1,9 @@
-//! Ctrl-C: the trial under way ends at once with all that it started, and the laboratory says that
-//! the run is incomplete.
+//! Ctrl-C: the trial that is running is killed at once, with all processes that it has started, and
+//! the laboratory says that the run is incomplete.
 //!
-//! A trial has a process group of its own, so the terminal's Ctrl-C reaches the laboratory alone.
-//! That ends the trial, and its main thread, which waited for it, finds out why.
+//! A trial has a process group of its own, so the terminal sends Ctrl-C to the laboratory alone. A
+//! thread of the laboratory handles it: it notes the interruption and kills the trial. So the main
+//! thread, which waits for the trial, goes on and finds the note.
 
 use std::{
     fmt, io,
@@ -12,12 +13,12 @@ use std::{
 
 use anyhow::{Context, anyhow};
 
-/// The exit code of what was ended by Ctrl-C: 128 + SIGINT, as shells have it.
+/// The exit code after Ctrl-C: 128 + SIGINT, as in shells.
 pub const EXIT_CODE: u8 = 130;
 
 struct State {
     interrupted: bool,
-    /// The trial under way.
+    /// The id of the trial that is running.
     trial: Option<u32>,
 }
 
@@ -26,7 +27,7 @@ static STATE: Mutex<State> = Mutex::new(State {
     trial: None,
 });
 
-/// Somebody wants the run to end.
+/// The error with which an interrupted run ends.
 #[derive(Debug)]
 pub struct Interrupted;
 
@@ -38,15 +39,15 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// From now on, Ctrl-C (and SIGTERM, SIGHUP) is for us to handle, unless whoever started us had it
-/// ignored: `nohup` does so, and a shell for what it starts with `&`. This starts a thread.
+/// Handles Ctrl-C, SIGTERM and SIGHUP from now on, by a thread that this starts. A signal that was
+/// ignored when this program began stays ignored: `nohup` and a shell's `&` start programs so.
 pub fn watch() -> anyhow::Result<()> {
     #[cfg(unix)]
     let ignored = system::ignored();
     ctrlc::set_handler(|| {
         let mut state = state();
         if state.interrupted {
-            // For the second time: whatever holds us up, a blocked terminal perhaps.
+            // The second time: something blocks the first ending, for example a stopped terminal.
             process::exit(EXIT_CODE.into());
         }
         state.interrupted = true;
@@ -55,7 +56,7 @@ pub fn watch() -> anyhow::Result<()> {
         }
     })
     .map_err(|error| match error {
-        // Its own text says only that there was one.
+        // The library's own text says only that there was a system error.
         ctrlc::Error::System(error) => anyhow!(error),
         error => anyhow!(error),
     })
@@ -65,6 +66,8 @@ pub fn watch() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// # Errors
+/// [`Interrupted`], if the run is to end.
 pub fn check() -> anyhow::Result<()> {
     if state().interrupted {
         return Err(Interrupted.into());
@@ -74,7 +77,7 @@ pub fn check() -> anyhow::Result<()> {
 
 /// Starts a trial, unless we are interrupted.
 pub fn start(command: &mut Command) -> anyhow::Result<Child> {
-    // Under the lock, so that no trial is started that the handler does not know of.
+    // Under the lock, so that the handler knows of every trial that is running.
     let mut state = state();
     if state.interrupted {
         return Err(Interrupted.into());
@@ -84,10 +87,10 @@ pub fn start(command: &mut Command) -> anyhow::Result<Child> {
     Ok(child)
 }
 
-/// Waits for the trial's end, and ends everything that it started and left behind.
+/// Waits for the trial's end, and kills the processes that it started and left behind.
 pub fn wait(trial: &mut Child) -> io::Result<ExitStatus> {
-    // The order matters: once the trial is reaped, its id, which is its group's, may be given to
-    // somebody else.
+    // The order matters: the trial's id is also its group's id. After the trial has been reaped,
+    // the system may give this id to another process.
     system::wait_without_reaping(trial)?;
     if let Some(trial) = state().trial.take() {
         system::end_group(trial);
@@ -99,7 +102,7 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether whoever read our output has left: then there is nobody left to measure for.
+/// Whether no process reads our stdout any more (`| head`): then there is no use in going on.
 pub fn nobody_reads() -> bool {
     system::nobody_reads()
 }
@@ -119,8 +122,7 @@ mod system {
     pub fn ignored() -> Vec<Signal> {
         let is_ignored = |&signal: &Signal| {
             let mut action = MaybeUninit::<libc::sigaction>::uninit();
-            // SAFETY: nothing is changed, and the present action is written where there is room for
-            // it.
+            // SAFETY: no action is set, and there is room for the present one, which is written.
             let result =
                 unsafe { libc::sigaction(signal as i32, std::ptr::null(), action.as_mut_ptr()) };
             // SAFETY: the call has written it.
@@ -131,15 +133,15 @@ mod system {
     }
 
     pub fn ignore(signals: Vec<Signal>) {
-        for of in signals {
-            // SAFETY: no handler is set.
-            let _ = unsafe { signal(of, SigHandler::SigIgn) };
+        for number in signals {
+            // SAFETY: this sets no function as a handler.
+            let _ = unsafe { signal(number, SigHandler::SigIgn) };
         }
     }
 
-    /// The group's id is its first process's.
+    /// Kills a process group. Its id is that of its first process.
     pub fn end_group(id: u32) {
-        // It fails if nobody is left, which is what we want.
+        // An error means that the group has no process left, and that is the aim.
         let _ = killpg(Pid::from_raw(id as i32), Signal::SIGKILL);
     }
 
@@ -147,7 +149,8 @@ mod system {
         let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
         let flags = libc::WEXITED | libc::WNOWAIT;
         loop {
-            // SAFETY: there is room for what is written. (nix has this call on Linux only.)
+            // SAFETY: there is room for the information that is written. (nix has this call on
+            // Linux only.)
             let result = unsafe { libc::waitid(libc::P_PID, child.id(), info.as_mut_ptr(), flags) };
             match Errno::result(result) {
                 Err(Errno::EINTR) => {}
@@ -166,7 +169,8 @@ mod system {
     }
 }
 
-/// On Windows Ctrl-C reaches the trial too, and only a write tells that the reader has left.
+/// On Windows, Ctrl-C reaches the trial too, and only a failing write tells that the reader has
+/// left.
 #[cfg(not(unix))]
 mod system {
     use std::{io, process::Child};

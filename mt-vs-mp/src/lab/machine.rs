@@ -1,20 +1,21 @@
-//! What the figures were measured on, and what there may bend them.
+//! The machine on which the figures were measured, and what may influence them there.
 
 use std::{env, thread};
 
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, System};
 
-/// The machine, its system, and how this program was built. What a system does not tell is `None`.
+/// The machine, its system, and how this program was built. What the system does not tell is
+/// `None`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
-    /// How many threads run at once: what this process may use, not what is built in.
+    /// How many threads of this process can run at once. The machine may have more processors.
     pub cores: usize,
-    /// What its maker calls it.
+    /// The processor's name, given by its maker.
     pub processor: String,
     /// In bytes.
     pub memory: u64,
-    /// What of the memory could be had when the run began, in bytes.
+    /// The memory that was available when the run began, in bytes.
     pub memory_available: u64,
     pub os: String,
     pub kernel: String,
@@ -24,21 +25,21 @@ pub struct Machine {
     pub program: String,
     /// `release` or `debug`.
     pub profile: String,
-    /// Whether it is a virtual machine: then other guests of the same host take part.
+    /// Whether it is a virtual machine. Then other guests of the same host may slow it down.
     pub is_virtual: Option<bool>,
     /// Whether two threads share a core (simultaneous multithreading).
     pub smt: Option<bool>,
-    /// By which rule the clock's frequency is chosen.
+    /// The rule by which the processor's frequency is chosen.
     pub governor: Option<String>,
-    /// When the system takes huge pages by itself: `always`, `madvise` or `never`.
+    /// When the system uses huge pages: `always`, `madvise` (if asked to) or `never`.
     pub huge_pages: Option<String>,
-    /// How many processors' worth of time our control group may use, if that is limited.
+    /// How many processors our control group may use on average, if that is limited.
     pub cpu_quota: Option<f64>,
-    /// How many wanted to run in the minute before the run, on average.
+    /// The load: how many threads ran or wanted to run, on average, in the minute before the run.
     pub load_before: Option<f64>,
-    /// The same for the last minute of the run, the laboratory's own work included.
+    /// The load in the last minute of the run, with the laboratory's own work.
     pub load_after: Option<f64>,
-    /// How long the quota kept our control group waiting during the run, in seconds.
+    /// How long our control group had to wait during the run because of its quota, in seconds.
     pub throttled: Option<f64>,
 }
 
@@ -68,7 +69,7 @@ impl Machine {
             cpu_quota: system::cpu_quota(),
             load_before: system::load(),
             load_after: None,
-            // Since the group began. What of it is the run's is known when that is over.
+            // Since the group began. After the run, this is subtracted.
             throttled: system::throttled(),
         }
     }
@@ -80,7 +81,7 @@ impl Machine {
         self.throttled = self.throttled.and_then(since);
     }
 
-    /// Such as "1 core" or "8 cores".
+    /// "1 core", or for example "8 cores".
     pub fn cores_in_words(&self) -> String {
         match self.cores {
             1 => "1 core".to_owned(),
@@ -88,7 +89,7 @@ impl Machine {
         }
     }
 
-    /// What may bend the figures, in a few sentences.
+    /// Warnings: what makes the figures of this run worse.
     pub fn caveats(&self) -> Vec<String> {
         let mut caveats = Vec::new();
         if self.profile != "release" {
@@ -100,13 +101,13 @@ impl Machine {
         if let Some(quota) = self.cpu_quota {
             let throttled = match self.throttled {
                 Some(seconds) if seconds > 0.0 => {
-                    format!(" It kept us waiting for {seconds:.1} s during the run.")
+                    format!(" The run had to wait for {seconds:.1} s because of it.")
                 }
                 _ => String::new(),
             };
             caveats.push(format!(
-                "A control group allows {quota:.2} processors' worth of time: who has used that up \
-                 waits, whatever is measured.{throttled}"
+                "A control group limits the run to the time of {quota:.2} processors: when that is used \
+                 up, everything waits, also in the middle of a measurement.{throttled}"
             ));
         }
         if let Some(load) = self
@@ -115,7 +116,7 @@ impl Machine {
         {
             caveats.push(format!(
                 "The machine was busy with something else when the run began (load {load:.1} on {}): \
-                 the intervals are wider for it.",
+                 that makes the intervals wider.",
                 self.cores_in_words()
             ));
         }
@@ -123,7 +124,7 @@ impl Machine {
     }
 }
 
-/// The processor's name, as its maker gives it.
+/// The processor's name, given by its maker.
 fn processor() -> Option<String> {
     let mut system = System::new();
     system.refresh_cpu_list(CpuRefreshKind::nothing());
@@ -137,8 +138,8 @@ fn total_memory() -> u64 {
     system.total_memory()
 }
 
-/// What memory can be had at this moment, in bytes: what the system says, or what a control group
-/// has left for us if that is less.
+/// The memory that is available now, in bytes: as the system says, or what our control groups still
+/// allow if that is less.
 pub fn available_memory() -> u64 {
     let mut system = System::new();
     system.refresh_memory();
@@ -154,7 +155,7 @@ mod system {
 
     use crate::lab::cgroup::groups;
 
-    /// A processor that is shown by a hypervisor says so.
+    /// A hypervisor adds a flag to the processors of its guests.
     pub fn is_virtual() -> Option<bool> {
         let text = read("/proc/cpuinfo")?;
         let flags = text.lines().find(|line| line.starts_with("flags"))?;
@@ -171,7 +172,7 @@ mod system {
     }
 
     pub fn huge_pages() -> Option<String> {
-        // The one that holds is in brackets.
+        // The chosen word is in brackets: `always [madvise] never`.
         let text = read("/sys/kernel/mm/transparent_hugepage/enabled")?;
         let (_, rest) = text.split_once('[')?;
         Some(rest.split_once(']')?.0.to_owned())
@@ -181,7 +182,7 @@ mod system {
         Some(LoadAverage::current().ok()?.one.into())
     }
 
-    /// The least that a group around us allows.
+    /// The smallest quota of our control groups.
     pub fn cpu_quota() -> Option<f64> {
         let quotas = groups("cpu").into_iter().filter_map(|group| {
             if group.is_v1 {
@@ -200,7 +201,8 @@ mod system {
         Some(quota.ok()? / period.ok()?)
     }
 
-    /// How long the quotas of the groups around us have kept somebody waiting, in seconds.
+    /// The longest time for which the quota of one of our control groups has made it wait, in
+    /// seconds.
     pub fn throttled() -> Option<f64> {
         let times = groups("cpu").into_iter().filter_map(|group| {
             if group.is_v1 {
@@ -211,8 +213,8 @@ mod system {
         times.reduce(f64::max)
     }
 
-    /// What the strictest group has left. What it holds of files that can be read again does not
-    /// count: the system gives that up first.
+    /// The least that one of our control groups still allows. Cached files do not count as used: if
+    /// memory is needed, the system drops them first.
     pub fn memory_left_by_groups() -> Option<u64> {
         let left = groups("memory").into_iter().filter_map(|group| {
             let [limit, usage, files] = match group.is_v1 {
@@ -277,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_bends_the_figures_is_said() {
+    fn what_makes_the_figures_worse_is_said() {
         let quiet = Machine {
             cores: 4,
             profile: "release".to_owned(),
@@ -298,7 +300,7 @@ mod tests {
         };
         assert!(debug.contains("debug build"));
         assert!(
-            quota.contains("allows 0.50 processors") && quota.contains("for 3.2 s"),
+            quota.contains("of 0.50 processors") && quota.contains("for 3.2 s"),
             "{quota}"
         );
         assert!(load.contains("load 2.5 on 4 cores"), "{load}");

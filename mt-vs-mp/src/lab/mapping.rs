@@ -1,4 +1,4 @@
-//! Memory that comes straight from the system, as its own pages and for this alone.
+//! Memory that comes straight from the system, in pages of its own.
 
 use std::{ffi::c_void, num::NonZeroUsize, ptr::NonNull};
 #[cfg(unix)]
@@ -7,7 +7,7 @@ use std::{mem, slice};
 #[cfg(unix)]
 use anyhow::Context;
 
-/// Some pages, zeroed in the beginning, which the system takes back when this is dropped.
+/// Some pages, all zeros at first. When this is dropped, the system gets them back.
 pub struct Mapping {
     start: NonNull<c_void>,
     /// In bytes.
@@ -15,35 +15,37 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// A process that is forked gets a copy of it, of each page when one of them writes to it.
+    /// A forked child gets a copy (copy-on-write: each page is copied at the first write to it).
     pub fn private(size: NonZeroUsize) -> anyhow::Result<Self> {
         let start = system::private(size)?;
         Ok(Self { start, size })
     }
 
-    /// A process that is forked has the very same memory.
+    /// A forked child shares this memory.
     #[cfg(unix)]
     pub fn shared(size: NonZeroUsize) -> anyhow::Result<Self> {
         let start = system::shared(size)?;
         Ok(Self { start, size })
     }
 
-    /// So many numbers that this process and all that it forks share, as long as they last.
+    /// An array of `number` values that this process and all its forked children share until they
+    /// end.
     ///
     /// # Safety
-    /// `T` consists of atomics alone: they may hold zeros, and may be changed by several processes.
+    /// `T` must consist of atomics: they may be zero, and several processes may change them.
     #[cfg(unix)]
     pub unsafe fn shared_atomics<T>(number: usize) -> anyhow::Result<&'static [T]> {
         let size = NonZeroUsize::new(number * size_of::<T>()).context("there must be one")?;
         let memory = Self::shared(size)?;
-        // SAFETY: there is room for so many, aligned to a page and zeroed; see above for `T`. It is
-        // never given back.
-        let numbers = unsafe { slice::from_raw_parts(memory.start().as_ptr(), number) };
+        // SAFETY: the memory has this size, is aligned to a page, zeroed, and never unmapped; for
+        // `T` see above.
+        let values = unsafe { slice::from_raw_parts(memory.start().as_ptr(), number) };
         mem::forget(memory);
-        Ok(numbers)
+        Ok(values)
     }
 
-    /// Where it begins: at the beginning of a page.
+    /// Its first address, which is the beginning of a page. A reference that is made from it must
+    /// not outlive this `Mapping`.
     pub fn start<T>(&self) -> NonNull<T> {
         self.start.cast()
     }
@@ -51,8 +53,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: it was got at this size. Whoever made a reference of `start` has seen to it that
-        // it does not outlive this.
+        // SAFETY: it was mapped with this size, and no reference to it is left: see `start`.
         unsafe { system::give_back(self.start, self.size) };
     }
 }
@@ -76,18 +77,18 @@ mod system {
 
     fn map(size: NonZeroUsize, flags: MapFlags) -> anyhow::Result<NonNull<c_void>> {
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: the system chooses a place where nothing is.
+        // SAFETY: the system chooses an address range that is not in use.
         unsafe { mmap_anonymous(None, size, protection, flags) }
             .with_context(|| format!("cannot get {}", amount(size.get() as f64, Unit::Bytes)))
     }
 
     pub unsafe fn give_back(start: NonNull<c_void>, size: NonZeroUsize) {
-        // SAFETY: as for this function: the memory was mapped, and nobody uses it any more.
+        // SAFETY: the caller ensures that this was mapped, and is no longer used.
         let _ = unsafe { munmap(start, size.get()) };
     }
 }
 
-/// By the library: so large a piece it gets from the system for this alone.
+/// On other systems, by the allocator.
 #[cfg(not(unix))]
 mod system {
     use std::{
@@ -109,7 +110,7 @@ mod system {
 
     pub unsafe fn give_back(start: NonNull<c_void>, size: NonZeroUsize) {
         if let Ok(layout) = Layout::from_size_align(size.get(), PAGE) {
-            // SAFETY: as for this function: it was got so, and nobody uses it any more.
+            // SAFETY: the caller ensures that this was allocated so, and is no longer used.
             unsafe { dealloc(start.as_ptr().cast(), layout) };
         }
     }

@@ -1,19 +1,20 @@
-//! On which processors a measurement runs.
+//! The processors on which a measurement runs.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where the two who are measured are to be.
+/// The processors for two threads or processes that are measured together, and for one that is
+/// measured alone ([`Place::One`] or [`Place::Free`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// Both pinned to this processor.
     One(usize),
-    /// Each pinned to its own. They share a cache.
+    /// The first pinned to one processor, the second to another, which shares a cache with it.
     Near(usize, usize),
-    /// Each pinned to its own. They share no cache, as far as the system says.
+    /// The same for two processors that share no cache, as far as the system tells.
     Far(usize, usize),
-    /// Wherever the system puts them.
+    /// Not pinned: the system chooses.
     Free,
 }
 use Place::{Far, Free, Near, One};
@@ -30,7 +31,7 @@ impl fmt::Display for Place {
 }
 
 impl Place {
-    /// Puts the calling thread, and what it starts, where the first of the two is to be.
+    /// Pins the calling thread, and all that it starts from now on, to the first one's processor.
     pub fn pin_first(self) -> anyhow::Result<()> {
         match self {
             One(cpu) | Near(cpu, _) | Far(cpu, _) => pin(cpu),
@@ -38,7 +39,7 @@ impl Place {
         }
     }
 
-    /// Puts the calling thread where the second is to be.
+    /// The same for the second one's processor.
     pub fn pin_second(self) -> anyhow::Result<()> {
         match self {
             One(cpu) | Near(_, cpu) | Far(_, cpu) => pin(cpu),
@@ -47,7 +48,7 @@ impl Place {
     }
 }
 
-/// The places that there are on this machine.
+/// The places that this machine has. What it does not have is added to `left_out`.
 pub fn places(left_out: &mut Vec<String>) -> Vec<Place> {
     let cpus = match cpus() {
         Ok(cpus) => cpus,
@@ -62,22 +63,19 @@ pub fn places(left_out: &mut Vec<String>) -> Vec<Place> {
     choose(&cpus, share_a_cache)
 }
 
-/// One processor; two that share a cache and two that do not, where there are both; and any.
+/// The first processor alone; it and one that shares a cache with it; it and one that does not;
+/// any.
 fn choose(cpus: &[usize], share: impl Fn(usize, usize) -> bool) -> Vec<Place> {
-    let one = cpus.first().copied();
-    let pair = |near| {
-        let one = one?;
-        // Of those far away the last: neighbours may be two threads of one core.
-        let mut others = cpus[1..].iter().rev();
-        let other = *others.find(|&&other| share(one, other) == near)?;
-        Some(if near {
-            Near(one, other)
-        } else {
-            Far(one, other)
-        })
-    };
-    let places = [one.map(One), pair(true), pair(false), Some(Free)];
-    places.into_iter().flatten().collect()
+    let mut places = Vec::new();
+    if let [one, others @ ..] = cpus {
+        // The last of the others that fits: a near neighbour may be a thread of the same core.
+        let last = |near| others.iter().rev().find(|&&cpu| share(*one, cpu) == near);
+        places.push(One(*one));
+        places.extend(last(true).map(|&other| Near(*one, other)));
+        places.extend(last(false).map(|&other| Far(*one, other)));
+    }
+    places.push(Free);
+    places
 }
 
 /// Whether the system says that two processors share a cache.
@@ -89,7 +87,7 @@ fn share_a_cache(one: usize, other: usize) -> bool {
         .any(|list| contains(&list, other))
 }
 
-/// Whether a list such as `0-3,8` names a processor.
+/// Whether a list such as `0-3,8` contains a processor.
 fn contains(list: &str, cpu: usize) -> bool {
     list.trim().split(',').any(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));

@@ -1,7 +1,7 @@
 //! This same program, started again in another role.
 //!
-//! The role's name and its parameter, as JSON, stand on the command line. What the two processes
-//! send each other are lines of JSON on the child's stdin and stdout; the last line is the role's
+//! The command line holds the role's name and its parameter, as JSON. The two processes send each
+//! other lines of JSON, by the child's stdin and stdout. The last line on its stdout is the role's
 //! answer. All of it could be typed by hand.
 
 use std::{
@@ -15,23 +15,25 @@ use std::{
 use anyhow::{Context, anyhow, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// What a process of this program can be started as: a function from a parameter to an answer.
+/// A function from a parameter `P` to an answer `A`, which runs in a process of its own.
 ///
-/// A `static`, so that both sides, who starts it and the process that is started, find the same one;
-/// the compiler checks that they agree on the types.
+/// Each role is a `static`, a global constant. The parent starts a process by [`Role::start`] or as
+/// a trial; the new process finds the same `static` by its name. So the compiler checks that both
+/// processes agree on the types `P` and `A`.
 pub struct Role<P, A = ()> {
     /// No two roles have the same name.
     pub name: &'static str,
-    /// Runs in the process that was started for it, in which there is no other thread yet. It may
-    /// send messages before its answer, by [`tell_parent`] and [`receive_from_parent`].
+    /// Runs in the new process, which has one thread when this begins. A [`Partner`] may exchange
+    /// messages with its parent before it answers, by [`tell_parent`] and [`receive_from_parent`].
+    /// A trial may not: it only answers.
     pub play: fn(P) -> anyhow::Result<A>,
 }
 
-/// A role of any parameter and answer, to be found by its name.
+/// A role of any `P` and `A`: so roles of different types fit into one list.
 pub trait AnyRole: Sync {
     fn name(&self) -> &'static str;
 
-    /// In the process that was started for it: plays the role, and sends the answer.
+    /// In the new process: plays the role, and sends the answer.
     fn play(&self, parameter: &str) -> anyhow::Result<()>;
 }
 
@@ -54,29 +56,30 @@ impl<P: Serialize, A: DeserializeOwned> Role<P, A> {
         Ok(command)
     }
 
-    /// Starts a process that shares its messages with this one.
+    /// Starts a process in this role, which can exchange messages with this one.
     pub fn start(&self, parameter: &P) -> anyhow::Result<Partner> {
         Partner::start(self.command(parameter)?)
             .with_context(|| format!("cannot start a process for {}", self.name))
     }
 }
 
-/// What a role's process ends with.
+/// The last message of a process in a role: its answer or its error.
 pub type Answer<A> = Result<A, Failure>;
 
-/// An error on its way from process to process.
+/// An error as a message.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Failure {
     message: String,
-    /// Whether the system refused something for want of room.
+    /// Whether it is a [`NoRoom`], or the system's refusal of more memory, processes or files.
     no_room: bool,
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        let no_room = error.is::<NoRoom>() || error.chain().any(is_refusal);
-        let message = format!("{error:#}");
-        Self { message, no_room }
+        Self {
+            message: format!("{error:#}"),
+            no_room: error.is::<NoRoom>() || error.chain().any(is_refusal),
+        }
     }
 }
 
@@ -89,8 +92,9 @@ impl From<Failure> for anyhow::Error {
     }
 }
 
-/// The machine has no room for this: a limit, or the lack of memory, forbids it. What has no room is
-/// left out, with this cause; any other error is one.
+/// The machine has no room for this: a limit or the lack of memory forbids it.
+/// [`Lab::those_that_fit`](super::Lab::those_that_fit) leaves out what fails with this error.
+/// Otherwise, it makes an experiment fail as any error does.
 #[derive(Debug)]
 pub struct NoRoom(pub String);
 
@@ -102,7 +106,7 @@ impl fmt::Display for NoRoom {
 
 impl Error for NoRoom {}
 
-/// Whether the system says that there is no room for more.
+/// Whether it is an error by which the system refuses more memory, processes or files.
 fn is_refusal(error: &(dyn Error + 'static)) -> bool {
     #[cfg(unix)]
     {
@@ -117,10 +121,10 @@ fn is_refusal(error: &(dyn Error + 'static)) -> bool {
         .is_some_and(|error| error.kind() == io::ErrorKind::OutOfMemory)
 }
 
-/// As the first argument, it tells this program that it has a role to play.
+/// As the first argument, it tells this program to play a role.
 const ROLE: &str = "--role";
 
-/// In a process that was started in a role: plays it. Anywhere else: `None`.
+/// Plays the role that the command line names; `None` if it names none.
 pub fn play_role(
     roles: impl IntoIterator<Item = &'static dyn AnyRole>,
 ) -> Option<anyhow::Result<u8>> {
@@ -138,13 +142,13 @@ pub fn play_role(
     Some(played.map(|()| 0))
 }
 
-/// A child in a role, and the messages to and from it. Dropping it ends its input, and waits for its
-/// end.
+/// A child process in a role, and the pipes to and from it. When it is dropped, it closes the
+/// child's stdin and waits for the child's end.
 pub struct Partner {
     child: Child,
-    /// `None` when nothing more is to be sent.
-    to: Option<ChildStdin>,
-    from: BufReader<ChildStdout>,
+    /// `None` when it has been closed.
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Partner {
@@ -153,51 +157,57 @@ impl Partner {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let to = child.stdin.take();
-        let from = BufReader::new(child.stdout.take().context("its output is a pipe")?);
-        Ok(Self { child, to, from })
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().context("its output is a pipe")?);
+        Ok(Self {
+            child,
+            stdin,
+            stdout,
+        })
     }
 
-    /// # Errors
-    /// When it is gone.
-    pub fn tell(&mut self, message: &impl Serialize) -> anyhow::Result<()> {
-        let to = self.to.as_mut().context("its input has been ended")?;
-        write_message(to, message).with_context(|| self.gone())
-    }
-
-    /// Waits for its next message; `None` when it sends no more, because it has ended.
-    pub fn receive<M: DeserializeOwned>(&mut self) -> anyhow::Result<Option<M>> {
-        read_message(&mut self.from)
-    }
-
-    /// Waits for its next message.
+    /// Sends a message.
     ///
     /// # Errors
-    /// When it ends without.
+    /// When the child has ended.
+    pub fn tell(&mut self, message: &impl Serialize) -> anyhow::Result<()> {
+        let stdin = self.stdin.as_mut().context("its input has been closed")?;
+        write_message(stdin, message).with_context(|| self.gone())
+    }
+
+    /// Waits for the child's next message; `None` when the child has ended instead.
+    pub fn receive<M: DeserializeOwned>(&mut self) -> anyhow::Result<Option<M>> {
+        read_message(&mut self.stdout)
+    }
+
+    /// Waits for the child's next message.
+    ///
+    /// # Errors
+    /// When the child has ended instead.
     pub fn expect<M: DeserializeOwned>(&mut self) -> anyhow::Result<M> {
         self.receive()?.with_context(|| self.gone())
     }
 
-    /// Ends its input, which tells it to end, waits for its answer and for its end.
+    /// Closes the child's stdin, which tells it to end; waits for its answer and for its end.
     pub fn finish<A: DeserializeOwned>(&mut self) -> anyhow::Result<A> {
-        self.to = None;
+        self.stdin = None;
         let answer: Answer<A> = self.expect()?;
         let status = self.wait()?;
         ensure!(status.success(), "process {} failed: {status}", self.id());
         Ok(answer?)
     }
 
-    /// Ends its input, which tells it to end, and waits for that.
+    /// Closes the child's stdin, which tells it to end, and waits for its end.
     pub fn wait(&mut self) -> io::Result<std::process::ExitStatus> {
-        // In this order: it ends when its input does, and not before.
-        self.to = None;
+        // In this order: the child does not end before its stdin does.
+        self.stdin = None;
         self.child.wait()
     }
 
-    /// The raw ends of the pipes to and from it, for what is no message.
+    /// The pipes to and from the child, for data that are no messages.
     pub fn pipes(&mut self) -> anyhow::Result<(&mut ChildStdin, &mut ChildStdout)> {
-        let to = self.to.as_mut().context("its input has been ended")?;
-        Ok((to, self.from.get_mut()))
+        let stdin = self.stdin.as_mut().context("its input has been closed")?;
+        Ok((stdin, self.stdout.get_mut()))
     }
 
     pub fn id(&self) -> u32 {
@@ -220,14 +230,14 @@ pub fn tell_parent(message: &impl Serialize) -> anyhow::Result<()> {
     write_message(&mut io::stdout(), message).context("cannot reach the parent")
 }
 
-/// In a role: waits for the parent's next message; `None` when the parent has ended our input, or is
-/// gone.
+/// In a role: waits for the parent's next message; `None` when the parent has closed our stdin, or
+/// has ended.
 pub fn receive_from_parent<M: DeserializeOwned>() -> anyhow::Result<Option<M>> {
     read_message(&mut io::stdin().lock())
 }
 
 fn write_message(to: &mut impl Write, message: &impl Serialize) -> anyhow::Result<()> {
-    // A single write: several processes may share this pipe.
+    // In a single write: several processes may share this pipe.
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     to.write_all(&line)?;
@@ -237,8 +247,11 @@ fn write_message(to: &mut impl Write, message: &impl Serialize) -> anyhow::Resul
 pub fn read_message<M: DeserializeOwned>(from: &mut impl BufRead) -> anyhow::Result<Option<M>> {
     let mut line = String::new();
     from.read_line(&mut line)?;
-    // A sender that dies in the middle of a line has sent nothing.
-    line.ends_with('\n').then(|| parse(&line)).transpose()
+    // If the sender dies in the middle of a line, there is no message.
+    match line.ends_with('\n') {
+        true => Ok(Some(parse(&line)?)),
+        false => Ok(None),
+    }
 }
 
 fn parse<M: DeserializeOwned>(text: &str) -> anyhow::Result<M> {

@@ -1,9 +1,16 @@
-//! A team: members that are started one after the other, wait until all are there, and begin at
-//! once. They are processes or threads, and talk to whoever started them by the ends of pipes alone.
+//! A team: its members start one after the other and wait until all are there; then all begin at
+//! the same time. They are processes or threads. Pipes alone connect them with their master, the
+//! thread that starts the team:
 //!
-//! Nobody ever writes to these pipes. A pipe ends when the last of those who hold its writing end
-//! has closed it, so the end of one says that all are there, and that of another that all are done:
-//! also if one of them was killed. And the end of a third wakes as many as wait for it.
+//! ```text
+//! all_there   master reads  <──  members hold the writing end until they are there
+//! may_begin   members read  <──  master holds the writing end until `begin`
+//! all_done    master reads  <──  members hold the writing end until they have done their work
+//! ```
+//!
+//! No byte is ever written to these pipes. A pipe ends for its readers when the last holder of its
+//! writing end has closed it, also if that holder was killed. The end of one pipe wakes all its
+//! readers.
 
 use std::{
     io::{self, PipeReader, PipeWriter, Read},
@@ -15,34 +22,41 @@ use anyhow::{Context, anyhow};
 
 use super::fork;
 
-/// What the members are.
+/// The members: child processes, or threads.
 enum Members {
     Processes(Vec<fork::Child>),
     Threads(Vec<JoinHandle<anyhow::Result<()>>>),
 }
 
-/// All members are there, and wait for [`Team::begin`].
+/// A team whose members are all there, and wait for [`Team::begin`].
 pub struct Team {
     members: Members,
-    begin: PipeWriter,
-    done: PipeReader,
+    may_begin: PipeWriter,
+    all_done: PipeReader,
 }
 
-/// All members are at their work, or have done it.
+/// A team whose members are at work, or have done it.
 pub struct Working {
     members: Members,
-    done: PipeReader,
+    all_done: PipeReader,
 }
 
-/// What each member holds of the pipes.
-struct Ends {
-    there: PipeWriter,
-    begin: PipeReader,
-    done: PipeWriter,
+/// The ends of the pipes that the master holds.
+struct MasterEnds {
+    all_there: PipeReader,
+    may_begin: PipeWriter,
+    all_done: PipeReader,
+}
+
+/// The ends of the pipes that each member holds.
+struct MemberEnds {
+    all_there: PipeWriter,
+    may_begin: PipeReader,
+    all_done: PipeWriter,
 }
 
 impl Team {
-    /// Forks the members, each of which does `work` with its number, from 0.
+    /// Forks the members. Each of them does `work` with its number, from 0.
     ///
     /// # Safety
     /// No other thread may exist in this process: see [`fork::child`].
@@ -50,68 +64,64 @@ impl Team {
         members: usize,
         work: impl Fn(usize) -> anyhow::Result<()>,
     ) -> anyhow::Result<Self> {
-        let (there, begin, done, ends) = pipes()?;
-        let (mut begin, mut ends) = (Some(begin), Some(ends));
+        let (master, member) = pipes()?;
+        // In `Option`s, because each child has its own copies and takes them out of there.
+        let (mut may_begin, mut ends) = (Some(master.may_begin), Some(member));
         let mut children = Vec::with_capacity(members);
         for number in 0..members {
             let member = || {
-                // Closes this child's copy alone. Kept, it would hold the sign to begin back.
-                begin = None;
-                let ends = ends.take().context("they are its own")?;
-                drop(ends.there);
-                await_end(&ends.begin)?;
+                // Closes this child's copy. If the child kept it, no member would ever begin.
+                may_begin = None;
+                // `all_done` is closed when `ends` goes out of scope: after the work.
+                let ends = ends.take().context("each child has its own copy")?;
+                drop(ends.all_there);
+                await_end(&ends.may_begin)?;
                 work(number)
             };
-            // SAFETY: as for this function.
+            // SAFETY: see this function's own precondition.
             let child = unsafe { fork::child(member) };
             children.push(child.with_context(|| cannot_start("process", number, members))?);
         }
         drop(ends);
-        await_end(&there)?;
+        await_end(&master.all_there)?;
         Ok(Self {
             members: Members::Processes(children),
-            begin: begin.context("only the children close it")?,
-            done,
+            may_begin: may_begin.context("only the children close it")?,
+            all_done: master.all_done,
         })
     }
 
-    /// The same by threads of this process.
+    /// Starts the members as threads of this process. Each does `work` with its number, from 0.
     pub fn threads(
         members: usize,
         work: impl Fn(usize) -> anyhow::Result<()> + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
-        let (there, begin, done, ends) = pipes()?;
-        // The last one that lets go of an end closes it.
-        let (is_there, may_begin, is_done) = (
-            Arc::new(ends.there),
-            Arc::new(ends.begin),
-            Arc::new(ends.done),
-        );
+        let (master, member) = pipes()?;
+        // Each thread holds a reference. When the last one is dropped, the pipe's end is closed.
+        let all_there = Arc::new(member.all_there);
+        let may_begin = Arc::new(member.may_begin);
+        let all_done = Arc::new(member.all_done);
         let work = Arc::new(work);
         let mut threads = Vec::with_capacity(members);
         for number in 0..members {
-            let (is_there, may_begin, is_done, work) = (
-                is_there.clone(),
-                may_begin.clone(),
-                is_done.clone(),
-                work.clone(),
-            );
+            let (all_there, may_begin) = (all_there.clone(), may_begin.clone());
+            let (all_done, work) = (all_done.clone(), work.clone());
             let member = move || {
-                drop(is_there);
+                drop(all_there);
                 await_end(&may_begin)?;
                 let result = work(number);
-                drop(is_done);
+                drop(all_done);
                 result
             };
             let thread = thread::Builder::new().spawn(member);
             threads.push(thread.with_context(|| cannot_start("thread", number, members))?);
         }
-        drop((is_there, is_done));
-        await_end(&there)?;
+        drop((all_there, all_done));
+        await_end(&master.all_there)?;
         Ok(Self {
             members: Members::Threads(threads),
-            begin,
-            done,
+            may_begin: master.may_begin,
+            all_done: master.all_done,
         })
     }
 
@@ -123,28 +133,28 @@ impl Team {
         }
     }
 
-    /// Lets all of them begin. When this returns, all have been woken.
+    /// Wakes all members, which then begin their work.
     pub fn begin(self) -> Working {
-        drop(self.begin);
+        drop(self.may_begin);
         Working {
             members: self.members,
-            done: self.done,
+            all_done: self.all_done,
         }
     }
 }
 
 impl Working {
-    /// Waits until all have done their work.
+    /// Waits until all members have done their work, or have died.
     pub fn until_done(&self) -> anyhow::Result<()> {
-        await_end(&self.done)
+        await_end(&self.all_done)
     }
 
-    /// Waits for the end of each, whatever became of the others.
+    /// Waits for the end of every member, also if some have failed.
     ///
     /// # Errors
-    /// When one has failed or was killed.
+    /// When a member has failed or was killed.
     pub fn join(self) -> anyhow::Result<()> {
-        let ends: Vec<anyhow::Result<()>> = match self.members {
+        let results: Vec<anyhow::Result<()>> = match self.members {
             Members::Processes(children) => children.into_iter().map(fork::Child::join).collect(),
             Members::Threads(threads) => {
                 let join = |thread: JoinHandle<_>| match thread.join() {
@@ -154,29 +164,36 @@ impl Working {
                 threads.into_iter().map(join).collect()
             }
         };
-        ends.into_iter().collect()
+        // The first error, if there is one.
+        results.into_iter().collect()
     }
 }
 
-fn pipes() -> anyhow::Result<(PipeReader, PipeWriter, PipeReader, Ends)> {
+fn pipes() -> anyhow::Result<(MasterEnds, MemberEnds)> {
     let pipe = || io::pipe().context("cannot make a pipe");
-    let (all_there, there) = pipe()?;
-    let (may_begin, begin) = pipe()?;
-    let (all_done, done) = pipe()?;
-    let ends = Ends {
-        there,
-        begin: may_begin,
-        done,
+    let (there_reader, there_writer) = pipe()?;
+    let (begin_reader, begin_writer) = pipe()?;
+    let (done_reader, done_writer) = pipe()?;
+    let master = MasterEnds {
+        all_there: there_reader,
+        may_begin: begin_writer,
+        all_done: done_reader,
     };
-    Ok((all_there, begin, all_done, ends))
+    let member = MemberEnds {
+        all_there: there_writer,
+        may_begin: begin_reader,
+        all_done: done_writer,
+    };
+    Ok((master, member))
 }
 
+/// Waits for the end of a pipe.
 fn await_end(mut pipe: &PipeReader) -> anyhow::Result<()> {
     pipe.read_to_end(&mut Vec::new())
         .context("cannot wait for the others")?;
     Ok(())
 }
 
-fn cannot_start(what: &str, number: usize, of: usize) -> String {
-    format!("cannot start {what} {} of {of}", number + 1)
+fn cannot_start(what: &str, number: usize, members: usize) -> String {
+    format!("cannot start {what} {} of {members}", number + 1)
 }

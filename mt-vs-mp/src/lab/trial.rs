@@ -1,5 +1,5 @@
-//! A trial: a role that is played in a fresh process, for one measurement. Whatever happens in
-//! there, the laboratory goes on.
+//! A trial: a fresh process that plays a role for one measurement. However it ends, the laboratory
+//! goes on.
 
 use std::{
     env,
@@ -15,12 +15,12 @@ use super::{
     role::{Answer, Role},
 };
 
-/// After a role's name and its parameter on the command line: it is a trial.
+/// On the command line, after a role's name and its parameter: this process is a trial.
 const TRIAL: &str = "--trial";
 
 /// How a trial's process ended.
 pub struct Ended<A> {
-    /// `None` if it died before it answered. An error that the trial returned is an answer too.
+    /// `None` if the process died before it answered. An error of the role is an answer too.
     pub answer: Option<Answer<A>>,
     pub status: ExitStatus,
 }
@@ -28,7 +28,7 @@ pub struct Ended<A> {
 /// Runs a trial and returns its answer.
 ///
 /// # Errors
-/// When the trial fails, and when it dies.
+/// When the role returns an error, or the process dies.
 pub fn run<P: Serialize, A: DeserializeOwned>(
     role: &Role<P, A>,
     parameter: &P,
@@ -43,8 +43,7 @@ pub fn run<P: Serialize, A: DeserializeOwned>(
         .with_context(|| format!("the trial {name} failed"))
 }
 
-/// The same for a trial that may die: how it ended is the result. `stderr` is where its last words
-/// go.
+/// Runs a trial whose process may die: how it ended is the result.
 pub fn run_to_its_end<P: Serialize, A: DeserializeOwned>(
     role: &Role<P, A>,
     parameter: &P,
@@ -56,8 +55,8 @@ pub fn run_to_its_end<P: Serialize, A: DeserializeOwned>(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(stderr);
-    // A group of its own: what is left of it after its end can be ended together, and so can all of
-    // it when we are interrupted.
+    // It leads a new process group: so it can be killed together with all processes that it has
+    // started, after its end or when the run is interrupted.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = interrupt::start(&mut command)
@@ -67,7 +66,7 @@ pub fn run_to_its_end<P: Serialize, A: DeserializeOwned>(
     let stdout = child.stdout.take().context("its output is a pipe")?;
     let read = BufReader::new(stdout).read_to_string(&mut line);
     let status = interrupt::wait(&mut child).context("cannot wait for the trial")?;
-    // Ctrl-C ends a trial too, and what came of it is no result.
+    // A trial that Ctrl-C has ended is no result.
     interrupt::check()?;
     read.context("cannot read the trial's answer")?;
     let answer = match line.strip_suffix('\n') {
@@ -78,17 +77,17 @@ pub fn run_to_its_end<P: Serialize, A: DeserializeOwned>(
 }
 
 /// Whether this process is a trial.
-pub fn is_one() -> bool {
+pub fn is_this_process() -> bool {
     env::args_os().nth(4).is_some_and(|arg| arg == TRIAL)
 }
 
-/// In a trial: sees to it that it ends when the laboratory is gone, even if that was killed and
-/// could end nothing; and that a trial that hangs is ended after five minutes.
+/// In a trial: makes the system kill it when the laboratory ends, even if the laboratory is killed;
+/// and end it after five minutes, in case it hangs.
 pub fn end_with_the_laboratory() -> anyhow::Result<()> {
     #[cfg(unix)]
     nix::unistd::alarm::set(300);
-    // Elsewhere, and if the laboratory is gone already, the trial ends when its work is done and
-    // nobody takes the answer.
+    // On other systems, and if the laboratory has already ended, the trial ends by itself after its
+    // work, when it cannot send its answer.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
         .context("cannot tie the trial to the laboratory")?;

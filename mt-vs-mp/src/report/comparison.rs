@@ -17,7 +17,7 @@ use crate::{
     output::say,
 };
 
-/// Prints both runs: verdicts that differ, then each figure that both have, with its ratio.
+/// Prints both runs: first the verdicts, then each figure that both have, with its ratio.
 pub fn show(first: &Path, second: &Path) -> anyhow::Result<u8> {
     let (a, b) = (read(first)?, read(second)?);
     say!("{}", text(&a, &b))?;
@@ -68,23 +68,23 @@ fn run(name: &str, report: &Report) -> String {
     ))
 }
 
-/// Those that differ first.
+/// The verdicts that differ come first.
 fn verdicts(both: &[(&Entry, &Entry)]) -> String {
-    let differ = |(a, b): &(&Entry, &Entry)| a.finding.verdict != b.finding.verdict;
-    let mut rows = both.to_vec();
-    rows.sort_by_key(|pair| !differ(pair));
-    let number = rows.iter().filter(|pair| differ(pair)).count();
+    let differ = |(a, b): &&(&Entry, &Entry)| a.finding.verdict != b.finding.verdict;
+    let (different, same): (Vec<_>, Vec<_>) = both.iter().partition(differ);
     let mut table = empty_table();
     table.set_header(["experiment", "A", "B", ""]);
-    for pair in rows {
-        let [a, b] = [pair.0, pair.1].map(|entry| entry.finding.verdict.word());
-        let mark = if differ(&pair) { "differs" } else { "" };
-        table.add_row([&pair.0.name, a, b, mark]);
+    for (pairs, mark) in [(&different, "differs"), (&same, "")] {
+        for (a, b) in pairs {
+            let [of_a, of_b] = [a, b].map(|entry| entry.finding.verdict.word());
+            table.add_row([&a.name, of_a, of_b, mark]);
+        }
     }
-    format!("\nVerdicts: {number} of {} differ.\n{table}", both.len())
+    let (number, all) = (different.len(), both.len());
+    format!("\nVerdicts: {number} of {all} differ.\n{table}")
 }
 
-/// Every figure of the tables that stand in both, row by row. A row is known by its texts.
+/// Every figure of the tables that both runs have, row by row. The texts of a row identify it.
 fn figures(a: &Entry, b: &Entry) -> Option<String> {
     let mut table = empty_table();
     table.set_header([&a.name, "A", "B", "B / A"]);
@@ -116,14 +116,14 @@ fn name(row: &[Cell]) -> String {
     texts.collect::<Vec<_>>().join(", ")
 }
 
-/// Of the medians; with a mark if the intervals do not even touch.
+/// The quotient of the medians, marked if the two intervals do not overlap.
 fn ratio(a: &Figure, b: &Figure) -> String {
-    let (a, b) = (a.interval, b.interval);
-    let apart = a.high < b.low || b.high < a.low;
-    let ratio = amount(b.median / a.median, Unit::Times);
-    match apart {
-        true => format!("{ratio} *"),
-        false => ratio,
+    let ratio = amount(b.interval.median / a.interval.median, Unit::Ratio);
+    match (a.interval.ends(), b.interval.ends()) {
+        (Some([low_a, high_a]), Some([low_b, high_b])) if high_a < low_b || high_b < low_a => {
+            format!("{ratio} *")
+        }
+        _ => ratio,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The files that a run writes when it is over. Until then an older one stays as it is.
+//! The files that a run writes when it is over. Until then, an older file stays as it is.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,18 +9,20 @@ use std::{
 use anyhow::Context;
 use tempfile::NamedTempFile;
 
-/// A file to be written when all is done. That it can be written is found out at once.
+/// A file that is written at the end. Whether it can be written is checked at once.
 pub struct Target {
     path: PathBuf,
-    /// What is no regular file cannot be replaced: a terminal, a pipe, `/dev/null`.
+    /// A terminal, a pipe or `/dev/null`: it cannot be replaced, so it is opened and written to.
     special: Option<File>,
 }
 
 impl Target {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let special = try_out(path).with_context(|| format!("cannot write {}", path.display()))?;
-        let path = path.to_owned();
-        Ok(Self { path, special })
+        Ok(Self {
+            path: path.to_owned(),
+            special,
+        })
     }
 
     pub fn write(self, text: &str) -> anyhow::Result<()> {
@@ -33,7 +35,8 @@ impl Target {
     }
 }
 
-/// Leaves nothing behind: a run may be killed.
+/// Returns the file if it is special. For any other file, it makes a temporary one in the same
+/// folder and removes it at once.
 fn try_out(path: &Path) -> io::Result<Option<File>> {
     if path.exists() {
         let file = OpenOptions::new().write(true).open(path)?;
@@ -44,11 +47,11 @@ fn try_out(path: &Path) -> io::Result<Option<File>> {
     temporary(path).map(|_| None)
 }
 
-/// By a file beside it that takes its place: nobody ever finds half of it.
+/// Writes a temporary file, which then replaces the old one: no reader ever finds half a file.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut file = temporary(path)?;
     file.write_all(text.as_bytes())?;
-    // Through a link, the file that it names is replaced.
+    // If the path is a link, the file that it names is replaced.
     file.persist(fs::canonicalize(path).unwrap_or(path.to_owned()))?;
     Ok(())
 }
@@ -58,7 +61,7 @@ fn temporary(beside: &Path) -> io::Result<NamedTempFile> {
     let folder = beside.parent().filter(|it| !it.as_os_str().is_empty());
     let mut temporary = tempfile::Builder::new();
     temporary.prefix(".mt-vs-mp-");
-    // As any new file: the user's umask takes away what it likes.
+    // The permissions of any new file: the system removes those that the user's umask forbids.
     #[cfg(unix)]
     temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     temporary.tempfile_in(folder.unwrap_or(Path::new(".")))

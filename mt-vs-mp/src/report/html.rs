@@ -1,4 +1,4 @@
-//! The report as one page that needs nothing else: no network, no script, no other file.
+//! The report as one page, which needs no network, no script and no other file.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -20,7 +20,7 @@ use crate::{
 
 const TITLE: &str = "Threads and processes, measured";
 
-/// Light and dark, wide and narrow, screen and paper.
+/// For light and dark, wide and narrow, screen and paper.
 const STYLE: &str = include_str!("html/style.css");
 
 /// The whole page. (All text is escaped by [`html!`].)
@@ -48,7 +48,7 @@ pub fn page(report: &Report) -> String {
     page.into_string()
 }
 
-/// What was run, when, and on what.
+/// The run, its date, and its machine.
 fn head(report: &Report) -> Markup {
     let machine = &report.machine;
     let [memory, available] =
@@ -77,18 +77,19 @@ fn head(report: &Report) -> Markup {
     }
 }
 
-/// What may bend the figures, as far as the system tells.
+/// What may influence the figures, as far as the system tells.
 fn conditions(machine: &Machine) -> String {
-    let yes =
-        |it: Option<bool>, yes: &str, no: &str| it.map(|it| if it { yes } else { no }.to_owned());
+    let either = |it: Option<bool>, if_true: &str, if_false: &str| {
+        it.map(|it| if it { if_true } else { if_false }.to_owned())
+    };
     let load = |load: Option<f64>, when| load.map(|load| format!("load {load:.1} {when}"));
     let known = [
-        yes(
+        either(
             machine.is_virtual,
             "a virtual machine",
             "no virtual machine",
         ),
-        yes(machine.smt, "two threads to a core", "one thread to a core"),
+        either(machine.smt, "two threads to a core", "one thread to a core"),
         machine
             .governor
             .as_ref()
@@ -128,7 +129,7 @@ fn ledger(report: &Report) -> Markup {
     }
 }
 
-/// One claim: the verdict and its reason, the pictures, the figures.
+/// One claim: the verdict and its reason, the pictures, the tables.
 fn experiment(entry: &Entry) -> Markup {
     let finding = &entry.finding;
     html! {
@@ -152,7 +153,7 @@ fn experiment(entry: &Entry) -> Markup {
             @if !entry.published.is_empty() {
                 div.published {
                     p { "What others measured, each on a machine of its own:" }
-                    ul { @for of in &entry.published { li { (of.figure) " " cite { (of.source) } } } }
+                    ul { @for other in &entry.published { li { (other.figure) " " cite { (other.source) } } } }
                 }
             }
             p.note { "This took " (amount(entry.seconds, Unit::Seconds)) ". " a href="#ledger" { "Back to the ledger" } }
@@ -160,7 +161,7 @@ fn experiment(entry: &Entry) -> Markup {
     }
 }
 
-/// A figure and its interval, `1.87 × [1.85, 1.88]`, stay on one line.
+/// A figure with its interval, such as `1.87 × [1.85, 1.88]`, stays on one line.
 fn unbroken(text: &str) -> String {
     const NO_BREAK: char = '\u{a0}';
     let mut inside = false;
@@ -175,7 +176,7 @@ fn unbroken(text: &str) -> String {
     joined.collect()
 }
 
-/// The word says it, and so does the sign; the colour only helps.
+/// The word and the sign tell the verdict; the colour only helps.
 fn verdict(verdict: Verdict) -> Markup {
     let sign = match verdict {
         Verdict::Holds => "✓",
@@ -198,14 +199,15 @@ fn how_to_read() -> Markup {
         h2 { "How to read this" }
         p {
             "Every measurement ran in a fresh process, and what is compared was measured in turns. A figure "
-            "is a median; in brackets, and as a thin line through each point, stands its 95% interval: two "
-            "of the sorted samples that enclose the true median so often. A verdict needs the whole "
-            "interval on one side of the claim's bound: "
-            (verdict(Verdict::Holds)) " and " (verdict(Verdict::Fails)) " are clear, "
-            (verdict(Verdict::Depends)) " means that clear cases disagree, "
-            (verdict(Verdict::Unclear)) " that the bound lies inside the interval, and "
-            (verdict(Verdict::NotMeasured)) " that this machine could not try it."
+            "is a median. In brackets, and as a thin line through each point, stands its interval, which "
+            "encloses the true median with a probability of at least 95%; fewer than six samples have none. "
+            "For " (verdict(Verdict::Holds)) " or " (verdict(Verdict::Fails)) ", the whole "
+            "interval must lie on one side of the claim's bound; if the bound lies inside, or too little "
+            "was tried, the verdict is " (verdict(Verdict::Unclear)) ". " (verdict(Verdict::Depends))
+            " means that the claim holds in some cases and fails in others, and "
+            (verdict(Verdict::NotMeasured)) " that this machine could not try it, or that the experiment "
+            "failed."
         }
-        p { "Point at a point to see its figure. The figures hold for this machine and this day." }
+        p { "Put the mouse on a point to see its figure. The figures hold for this machine and this day." }
     }
 }

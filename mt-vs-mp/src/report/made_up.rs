@@ -1,5 +1,5 @@
-//! A report of a run that never was, for the tests: all that a report can hold, and text that would
-//! break a page that does not escape it.
+//! An invented report for the tests. It has all that a report can hold, and text that would break a
+//! page that does not escape it.
 
 use super::{Entry, Published, Report};
 use crate::{
@@ -115,7 +115,7 @@ fn dots() -> Table {
             ("what", &|way| way.0.into()),
             ("time", &|way| figure(way.1, Unit::Seconds)),
             ("times <a thread>", &|way| {
-                figure(way.1 / 25e-6, Unit::Times)
+                figure(way.1 / 25e-6, Unit::Ratio)
             }),
         ],
     )
@@ -143,7 +143,7 @@ fn linear() -> Plot {
     Plot {
         title: "Speed-up, < and >".to_owned(),
         x: Axis::linear("workers", Unit::Count),
-        y: Axis::linear("speed-up", Unit::Times),
+        y: Axis::linear("speed-up", Unit::Ratio),
         lines: vec![
             line("threads", &[(1.0, 1.0), (2.0, 1.9), (4.0, 1.95)]),
             line("processes", &[(1.0, 0.9), (2.0, 1.7)]),

@@ -9,10 +9,10 @@ use crate::finding::{
     table::{Cell, Table},
 };
 
-/// In columns: wider text is harder to read. A narrower terminal is filled, and no more.
+/// In columns: wider text is harder to read. In a narrower terminal, the text is as wide as that.
 const WIDTH: u16 = 100;
 
-/// What the run begins with.
+/// The first text of a run.
 pub fn machine(report: &Report) -> String {
     let machine = &report.machine;
     let mut text = prose(&format!(
@@ -37,9 +37,11 @@ pub fn machine(report: &Report) -> String {
 pub fn entry(entry: &Entry) -> String {
     let claim = prose(&format!("{}: {}", entry.name, entry.claim));
     let mut text = format!("\n{claim}\n");
-    for of in &entry.finding.tables {
-        text += &format!("{}\n{}\n", prose(&of.title), table(of));
-        text += &of.samples().map_or(String::new(), |words| words + "\n");
+    for table in &entry.finding.tables {
+        text += &format!("{}\n{}\n", prose(&table.title), drawn(table));
+        if let Some(samples) = table.samples() {
+            text += &(prose(&samples) + "\n");
+        }
     }
     for what in &entry.finding.left_out {
         text += &(prose(&format!("Left out: {what}")) + "\n");
@@ -48,7 +50,7 @@ pub fn entry(entry: &Entry) -> String {
     text + &prose(&format!("{verdict}: {}.", entry.finding.reason))
 }
 
-/// What the run ends with.
+/// The last text of a run.
 pub fn ledger(report: &Report) -> String {
     let mut ledger = empty_table();
     ledger.set_header(["experiment", "claim", "verdict", "figure"]);
@@ -63,13 +65,13 @@ pub fn ledger(report: &Report) -> String {
     format!("\nThe ledger, after {:.1} s:\n{ledger}", report.seconds)
 }
 
-fn table(of: &Table) -> comfy_table::Table {
-    let mut table = empty_table();
-    table.set_header(&of.header);
-    for row in &of.rows {
-        table.add_row(row.iter().map(cell));
+fn drawn(table: &Table) -> comfy_table::Table {
+    let mut drawn = empty_table();
+    drawn.set_header(&table.header);
+    for row in &table.rows {
+        drawn.add_row(row.iter().map(cell));
     }
-    table
+    drawn
 }
 
 pub fn empty_table() -> comfy_table::Table {
@@ -81,8 +83,8 @@ pub fn empty_table() -> comfy_table::Table {
     table
 }
 
-/// Wrapped between words for a terminal. In a file or a pipe a sentence stays on its line, so that
-/// it can be searched for.
+/// The text, wrapped between words if stdout is a terminal. In a file or a pipe, a sentence stays
+/// on one line, so that a search finds it.
 pub fn prose(text: &str) -> String {
     match terminal_width() {
         Some(width) => textwrap::fill(text, usize::from(width)),

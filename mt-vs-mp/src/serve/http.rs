@@ -1,4 +1,4 @@
-//! The HTTP of one connection: requests come, answers go, in the same order.
+//! The HTTP of one connection: it reads the requests, and answers them in the same order.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -17,14 +17,14 @@ use super::{
 
 /// The longest head of a request, in bytes.
 const HEAD_LIMIT: usize = 8 * 1024;
-/// The most header lines in it.
+/// The most header lines of a request.
 const HEADERS: usize = 64;
-/// How long a client may keep a worker waiting without a request.
+/// How long a worker waits for the first byte of a request.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long it may take for the head of a request, from the first byte of it to the last, and how
-/// long to take our answer.
+/// How long the head of a request may take from its first byte to its last. How long a client may
+/// take to receive an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a client that we refuse may take to read our answer and close.
+/// How long a client may take to close its side, after the server has closed its own.
 const LINGER: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Status {
     }
 }
 
-/// What one worker needs for any connection, and allocates once.
+/// What a worker needs for each connection. It is allocated once.
 pub struct Buffers {
     received: Box<[u8; HEAD_LIMIT]>,
     body: Vec<u8>,
@@ -72,16 +72,16 @@ impl Buffers {
 }
 
 struct Request<'a> {
-    /// `HEAD`: as `GET`, but only the head of the answer is wanted.
+    /// Whether the method is HEAD, which is like GET, but asks only for the head of the answer.
     only_head: bool,
     target: &'a str,
-    /// Whether the client may send another request on this connection.
+    /// Whether another request may follow on this connection.
     keep_open: bool,
-    /// The length of its head, in bytes.
+    /// The length of the head, in bytes.
     length: usize,
 }
 
-/// Serves a connection until the client, or its time, or the server is at the end.
+/// Serves a connection until the client leaves, its time is over, or the server ends.
 pub fn serve(connection: &TcpStream, worker: &Worker, buffers: &mut Buffers) {
     let Buffers {
         received,
@@ -91,12 +91,14 @@ pub fn serve(connection: &TcpStream, worker: &Worker, buffers: &mut Buffers) {
     let mut filled = 0;
     worker.slot.enter(State::Reading);
     loop {
-        let (request, end) = match read_request(connection, worker, received, &mut filled) {
+        let request = match read_request(connection, worker, received, &mut filled) {
             Ok(Some(request)) => request,
             Ok(None) => return,
             Err(status) => {
+                let keep_open = false;
                 error_page(status, body);
-                write_answer(answer, status, Kind::Text, false, body, false);
+                write_head(answer, status, Kind::Text, keep_open, body.len());
+                answer.extend_from_slice(body);
                 if send(connection, answer).is_ok() {
                     linger(connection, &mut received[..]);
                 }
@@ -114,14 +116,17 @@ pub fn serve(connection: &TcpStream, worker: &Worker, buffers: &mut Buffers) {
                 (status, Kind::Text)
             }
         };
-        let keep_open = request.keep_open && kind != Kind::Page && !end;
-        write_answer(answer, status, kind, keep_open, body, request.only_head);
+        let keep_open = request.keep_open && kind != Kind::Page;
+        write_head(answer, status, kind, keep_open, body.len());
+        if !request.only_head {
+            answer.extend_from_slice(body);
+        }
         let sent = send(connection, answer);
         worker.slot.end_answer();
         if sent.is_err() {
             return;
         }
-        // What was received beyond this request is the next one, or its beginning.
+        // The bytes after this request are the next request, or its beginning.
         let rest = request.length..filled;
         filled = rest.len();
         if !keep_open || worker.is_retired() {
@@ -134,24 +139,23 @@ pub fn serve(connection: &TcpStream, worker: &Worker, buffers: &mut Buffers) {
     }
 }
 
-/// Reads until a request is whole, and says whether it is to be the last one. `None` if the client
-/// left, or sent nothing in time, or the server ends.
+/// Reads until a request is complete. Returns `None` if the client has left or has sent nothing in
+/// time, or if the server ends.
 fn read_request<'a>(
     connection: &TcpStream,
     worker: &Worker,
     received: &'a mut [u8; HEAD_LIMIT],
     filled: &mut usize,
-) -> Result<Option<(Request<'a>, bool)>, Status> {
-    let mut end = false;
+) -> Result<Option<Request<'a>>, Status> {
+    let mut server_ends = false;
     let mut deadline = Instant::now() + if *filled == 0 { IDLE } else { PATIENCE };
     while parse(&received[..*filled])?.is_none() {
-        // The end of the server is the end of a connection without a request. But a request that
-        // has begun to arrive is answered.
+        // When the server ends, a request that has begun to arrive is still answered.
         let may_end = (*filled == 0).then_some(worker.end);
         let Ok(wake) = waiting::readable(connection, may_end, deadline) else {
             return Ok(None);
         };
-        end |= wake.end;
+        server_ends |= wake.end;
         if !wake.client {
             let late = !wake.end && *filled > 0;
             return if late {
@@ -162,12 +166,12 @@ fn read_request<'a>(
         }
         match (&*connection).read(&mut received[*filled..]) {
             Ok(0) if *filled == 0 => return Ok(None),
-            // Half a head will never be a request.
+            // The client has closed its side in the middle of a head.
             Ok(0) => return Err(Status::BadRequest),
             Ok(more) => {
                 if *filled == 0 {
-                    // One time for the whole head: if each byte had its own, a client could stay
-                    // for ever.
+                    // One deadline for the whole head: with a new deadline for each byte, a client
+                    // could stay for ever.
                     deadline = Instant::now() + PATIENCE;
                 }
                 *filled += more;
@@ -177,13 +181,17 @@ fn read_request<'a>(
             Err(_) => return Ok(None),
         }
     }
-    Ok(parse(&received[..*filled])?.map(|request| (request, end)))
+    let mut request = parse(&received[..*filled])?;
+    if let Some(request) = &mut request {
+        request.keep_open &= !server_ends;
+    }
+    Ok(request)
 }
 
-/// Parses what was received. `None` if the head is not whole yet.
+/// Parses what was received. Returns `None` if the head is not complete yet.
 ///
 /// # Errors
-/// With the status by which the request is refused.
+/// The status by which the request is refused.
 fn parse(received: &[u8]) -> Result<Option<Request<'_>>, Status> {
     let mut headers = [EMPTY_HEADER; HEADERS];
     let mut request = httparse::Request::new(&mut headers);
@@ -212,14 +220,15 @@ fn parse(received: &[u8]) -> Result<Option<Request<'_>>, Status> {
         } else if is("host") {
             hosts += 1;
         } else if is("transfer-encoding") || is("content-length") && header.value != b"0" {
-            // No route takes a body. If we left it unread, it would be taken for the next request.
+            // No route takes a body. If it were left unread, it would be parsed as the next
+            // request.
             return Err(match request.method {
                 Some("GET" | "HEAD") => Status::ContentTooLarge,
                 _ => Status::MethodNotAllowed,
             });
         }
     }
-    // Without it, or with two, a request could mean different things to a proxy and to us.
+    // HTTP/1.1 demands exactly one Host header. With two, a proxy could choose the other one.
     if is_1_1 && hosts != 1 {
         return Err(Status::BadRequest);
     }
@@ -242,14 +251,7 @@ fn error_page(status: Status, body: &mut Vec<u8>) {
     let _ = writeln!(body, "{} {}", status as u16, status.reason());
 }
 
-fn write_answer(
-    answer: &mut Vec<u8>,
-    status: Status,
-    kind: Kind,
-    keep_open: bool,
-    body: &[u8],
-    only_head: bool,
-) {
+fn write_head(answer: &mut Vec<u8>, status: Status, kind: Kind, keep_open: bool, length: usize) {
     answer.clear();
     let kind = match kind {
         Kind::Text => "text/plain",
@@ -263,28 +265,24 @@ fn write_answer(
         answer,
         "HTTP/1.1 {} {}\r\n\
          Content-Type: {kind}; charset=utf-8\r\n\
-         Content-Length: {}\r\n\
+         Content-Length: {length}\r\n\
          Connection: {}\r\n\
          Cache-Control: no-store\r\n\
          {allow}\r\n",
         status as u16,
         status.reason(),
-        body.len(),
         if keep_open { "keep-alive" } else { "close" },
     );
-    if !only_head {
-        answer.extend_from_slice(body);
-    }
 }
 
 fn send(connection: &TcpStream, answer: &[u8]) -> std::io::Result<()> {
     waiting::write(connection, answer, Instant::now() + PATIENCE)
 }
 
-/// Reads away what the client still sends, until it closes its side too.
+/// Reads and drops what the client still sends, until the client closes its side too.
 ///
-/// Closing a connection with bytes unread breaks it off, and the client may lose our answer with
-/// it: one that sends a head that is far too long would never learn what was wrong.
+/// When a connection is closed with unread bytes, the system resets it, and the client may lose the
+/// answer. A client that sends a much too long head would never learn what was wrong.
 fn linger(connection: &TcpStream, buffer: &mut [u8]) {
     let _ = connection.shutdown(Shutdown::Write);
     let deadline = Instant::now() + LINGER;

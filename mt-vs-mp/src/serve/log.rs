@@ -1,8 +1,9 @@
 //! A log that never makes the master wait.
 //!
-//! A write waits while nobody reads a pipe, and so does one to a terminal after Ctrl-S. So lines are
-//! kept until there is room for them. When too many are kept, new ones are dropped, and when the
-//! reader is gone (`serve | head -1`), all are; `/status` tells of the deaths all the same.
+//! A write to a full pipe waits until somebody reads from the pipe, and a write to a terminal after
+//! Ctrl-S waits too. So lines are kept until there is room for them. When too many lines are kept,
+//! new lines are dropped. When the reader is gone (`serve | head -1`), all lines are dropped;
+//! `/status` shows the deaths in any case.
 
 use std::{
     fmt,
@@ -12,20 +13,20 @@ use std::{
 
 use nix::{errno::Errno, libc::PIPE_BUF, unistd};
 
-/// How many bytes are kept.
+/// A line is dropped if this many bytes are kept already.
 const LIMIT: usize = 64 * 1024;
 
 pub struct Log {
     kept: Vec<u8>,
     stdout: io::Stdout,
-    /// How many bytes stdout takes without waiting when `poll` calls it writable.
+    /// How many bytes a write to stdout can have, and not wait, when `poll` reports room.
     piece: usize,
 }
 
 impl Log {
     pub fn new() -> Self {
         let stdout = io::stdout();
-        // A terminal promises room for no more than one.
+        // A terminal promises room for one byte only.
         let piece = if stdout.is_terminal() { 1 } else { PIPE_BUF };
         Self {
             kept: Vec::new(),
@@ -41,12 +42,12 @@ impl Log {
         }
     }
 
-    /// What has to become writable before [`Log::write`], if there is anything to write.
+    /// What has to become writable before [`Log::write`]. `None` if no line is kept.
     pub fn waits_for(&self) -> Option<BorrowedFd<'_>> {
         (!self.kept.is_empty()).then(|| self.stdout.as_fd())
     }
 
-    /// Writes what there is room for.
+    /// Writes as much as there is room for.
     pub fn write(&mut self) {
         let piece = &self.kept[..self.kept.len().min(self.piece)];
         match unistd::write(&self.stdout, piece) {

@@ -1,11 +1,11 @@
 //! Processes that were forked beforehand, each with one connection at a time.
 //!
-//! All of them wait for connections at the same listener, which they inherited, and the system
-//! gives each connection to one of them. No client waits for a fork, as it does at `fork-demo
+//! All of them inherited the same listener and wait for connections at it. The system gives each
+//! connection to one of them. So no client has to wait for a fork, as it has to in `fork-demo
 //! serve`. Apache has worked like this since version 0.7 (1995).
 //!
-//! A worker that crashes takes one request with it, its own. The price is memory: a process for
-//! each connection, even for one that is kept open and idle.
+//! A worker that crashes loses one request: its own. The price is memory: each connection needs a
+//! process, even if it is kept open and idle.
 
 use super::{Site, supervisor, worker::Worker};
 

@@ -1,4 +1,4 @@
-//! What the server answers to which address.
+//! The answers of the server, for each path.
 
 use std::{
     hint::black_box,
@@ -21,36 +21,36 @@ const LONGEST: u64 = 64 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Text,
-    /// For a person who looks at it. The worker does not wait for the next request of this client:
-    /// a page that is left open would keep a worker busy.
+    /// A page in a browser window. The connection is closed after it: if it were kept open, the
+    /// window would occupy a worker.
     Page,
 }
 
 /// Writes the answer's body.
 ///
 /// # Errors
-/// With the status that the client gets instead.
+/// The status that the client gets instead.
 pub fn answer(target: &str, worker: &Worker, body: &mut Vec<u8>) -> Result<Kind, Status> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     match path {
         "/" => {
-            // Always as long as the client wants it: tools like ab count an answer of another length
-            // as a failure.
-            let length = number(query, "bytes", LONGEST)?.unwrap_or(80) as usize;
-            who(worker, body);
-            body.resize(length.max(1), b' ');
-            body[length.max(1) - 1] = b'\n';
+            // All answers to the same address have the same length: ab counts another length as a
+            // failure.
+            let length = number(query, "bytes", LONGEST)?.unwrap_or(80).max(1) as usize;
+            say_who(worker, body);
+            body.resize(length, b' ');
+            body[length - 1] = b'\n';
         }
         "/slow" => {
             thread::sleep(milliseconds(query)?);
-            who(worker, body);
+            say_who(worker, body);
         }
         "/compute" => {
             let end = Instant::now() + milliseconds(query)?;
             while Instant::now() < end {
                 black_box((0..1000u64).fold(0, |sum, number| black_box(sum) ^ number));
             }
-            who(worker, body);
+            say_who(worker, body);
         }
         "/crash" => {
             announce_end(worker, "crashes");
@@ -70,8 +70,8 @@ pub fn answer(target: &str, worker: &Worker, body: &mut Vec<u8>) -> Result<Kind,
     Ok(Kind::Text)
 }
 
-/// Who answers.
-fn who(worker: &Worker, body: &mut Vec<u8>) {
+/// Writes which thread of which process answers.
+fn say_who(worker: &Worker, body: &mut Vec<u8>) {
     let thread = worker.slot.thread.load(Relaxed);
     let process = process::id();
     let _ = match worker.site.model {
@@ -103,7 +103,7 @@ fn number(query: &str, name: &str, max: u64) -> Result<Option<u64>, Status> {
     }
 }
 
-/// Says what is about to happen: afterwards there may be nobody left to say it.
+/// Reports the end of the process on stderr, before it comes.
 fn announce_end(worker: &Worker, what: &str) {
     let thread = worker.slot.thread.load(Relaxed);
     let process = process::id();
@@ -116,11 +116,11 @@ fn announce_end(worker: &Worker, what: &str) {
 }
 
 fn segfault() {
-    // The core file would be of no use, and may be large.
+    // Nobody needs the core file, and it may be large.
     #[cfg(unix)]
     let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
     let nowhere = ptr::without_provenance_mut::<u8>(16);
-    // SAFETY: a volatile access to an address outside all that Rust knows is what the hardware
-    // makes of it. No system maps memory at so low an address, so it makes a fault of it.
+    // SAFETY: a volatile write to an address outside of Rust's own memory does what the hardware
+    // does there. No system maps memory at address 16, so the hardware reports a fault.
     unsafe { nowhere.write_volatile(1) };
 }

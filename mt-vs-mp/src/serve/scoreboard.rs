@@ -1,8 +1,8 @@
-//! What every worker is doing, in memory that all processes of the server share.
+//! The scoreboard: what every worker is doing, in memory that all processes of the server share.
 //!
-//! Each worker writes to a slot of its own. So any of them can answer `/status`, and what a worker
-//! was doing when it crashed is still there afterwards. (Apache does the same, and calls it the
-//! scoreboard.)
+//! Each worker writes to a slot of its own, and any worker can read all slots to answer `/status`.
+//! When a worker has crashed, its slot still says what it was doing. (Apache does the same, and
+//! calls it the scoreboard too.)
 
 use std::{
     process, str,
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many deaths are remembered.
+/// How many deaths the board has room for. The next death takes the place of the oldest.
 pub const DEATHS: usize = 16;
 
 pub struct Board {
@@ -19,31 +19,35 @@ pub struct Board {
     processes: &'static [Process],
     slots: &'static [Slot],
     deaths: &'static [Death],
+    /// How many deaths there have been.
     dead: &'static AtomicU64,
 }
 
-/// One of the processes. Its place remains the same when it is replaced.
+/// One of the processes. When it ends, the next one gets its number, and is noted here.
 #[derive(Default)]
 pub struct Process {
+    /// 0 if it has ended.
     pub pid: AtomicU32,
-    /// When it started.
+    /// When it started, in [`Board::now`]'s milliseconds.
     pub since: AtomicU64,
-    /// How many processes have been in this place.
-    pub lives: AtomicU64,
-    /// What its workers had answered before it started.
+    /// 1 for the first process with this number, 2 for the one that replaced it, and so on.
+    pub generation: AtomicU64,
+    /// How many requests the slots had answered before this process started.
     answered_before: AtomicU64,
 }
 
-/// What one worker is doing. Only the worker writes to it while it lives. Each slot has cache lines
-/// of its own, so that workers do not slow each other down.
+/// What one worker is doing. While the worker lives, it alone writes to its slot. Each slot has
+/// cache lines of its own, so that workers do not slow each other down.
 #[derive(Default)]
 #[repr(align(128))]
 pub struct Slot {
     pub thread: AtomicU32,
     state: AtomicU8,
-    /// When it entered this state.
+    /// When it began its last answer.
     pub since: AtomicU64,
+    /// How many requests it has answered, together with earlier workers of this slot.
     pub answered: AtomicU64,
+    /// The target of its last request, such as `/slow?ms=9000`.
     pub target: Text<64>,
 }
 
@@ -56,11 +60,11 @@ pub enum State {
     /// It has a connection, and waits for a request.
     Reading,
     Answering,
-    /// It has answered, and waits for the same client's next request.
+    /// It has answered, and waits for the next request of the same client.
     KeptOpen,
 }
 
-/// How a worker died.
+/// How a thread or a process died.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum How {
     Panic,
@@ -75,7 +79,7 @@ pub struct Death {
     /// 0 if the whole process died.
     pub thread: AtomicU32,
     how: AtomicU64,
-    /// How many requests were lost.
+    /// How many requests were lost, and their targets.
     pub lost: AtomicU64,
     pub targets: Text<96>,
 }
@@ -108,12 +112,12 @@ impl Board {
         &self.slots(process)[thread]
     }
 
-    /// The time of the board, in milliseconds.
+    /// The milliseconds since the board was made.
     pub fn now(&self) -> u64 {
         self.start.elapsed().as_millis() as u64
     }
 
-    /// What a process has answered since it started.
+    /// How many requests a process has answered since it started.
     pub fn answered_by(&self, process: usize) -> u64 {
         self.sum(process) - self.processes[process].answered_before.load(Relaxed)
     }
@@ -123,16 +127,16 @@ impl Board {
         slots.map(|slot| slot.answered.load(Relaxed)).sum()
     }
 
-    /// Notes a new process, which writes that itself.
-    pub fn note_start(&self, process: usize) {
-        let place = &self.processes[process];
-        place.pid.store(process::id(), Relaxed);
-        place.since.store(self.now(), Relaxed);
-        place.lives.fetch_add(1, Relaxed);
-        place.answered_before.store(self.sum(process), Relaxed);
+    /// The calling process notes that it is now the process with this number.
+    pub fn note_start(&self, number: usize) {
+        let process = &self.processes[number];
+        process.pid.store(process::id(), Relaxed);
+        process.since.store(self.now(), Relaxed);
+        process.generation.fetch_add(1, Relaxed);
+        process.answered_before.store(self.sum(number), Relaxed);
     }
 
-    /// Notes that a process has ended, in whatever way: its workers are gone.
+    /// Notes that a process has ended, and all of its workers with it.
     #[cfg(unix)]
     pub fn note_end(&self, process: usize) {
         self.processes[process].pid.store(0, Relaxed);
@@ -141,14 +145,9 @@ impl Board {
         }
     }
 
-    /// Notes a death: of one thread, or of a process with all its threads. Call it before the
-    /// slots are taken by others. Returns what was lost.
-    pub fn note_death(
-        &self,
-        (pid, process): (u32, usize),
-        thread: Option<usize>,
-        how: How,
-    ) -> &Death {
+    /// Notes that a thread died, or, if `thread` is `None`, a process with all its threads.
+    /// `process` and `thread` are numbers. Call it before other workers get the slots.
+    pub fn note_death(&self, pid: u32, process: usize, thread: Option<usize>, how: How) -> &Death {
         let number = self.dead.fetch_add(1, Relaxed) as usize;
         let death = &self.deaths[number % DEATHS];
         let dying = match thread {
@@ -170,7 +169,7 @@ impl Board {
         death
     }
 
-    /// How many have died, and the last of them, the latest first.
+    /// How many deaths there have been, and those that are still noted, the latest first.
     pub fn deaths(&self) -> (u64, impl Iterator<Item = &'static Death>) {
         let dead = self.dead.load(Relaxed);
         let remembered = (0..dead as usize).rev().take(DEATHS);
@@ -203,7 +202,7 @@ impl Slot {
         }
     }
 
-    /// Notes a request before anything is done about it: that may be a crash.
+    /// Notes a request before the worker answers it, because the answer may be a crash.
     pub fn start_answer(&self, target: &str, now: u64) {
         self.target.set(target);
         self.since.store(now, Relaxed);
@@ -211,7 +210,7 @@ impl Slot {
     }
 
     pub fn end_answer(&self) {
-        // Nobody else writes to it, so this needs no atomic addition.
+        // No other thread writes to it, so this needs no atomic addition.
         self.answered
             .store(self.answered.load(Relaxed) + 1, Relaxed);
         self.enter(State::KeptOpen);
@@ -239,8 +238,8 @@ impl Death {
     }
 }
 
-/// A short text: cut off if it is longer, and it may be a mixture of two if it is just being
-/// changed.
+/// A text of up to N bytes; a longer one is cut off. Reading it while another thread changes it may
+/// give a mixture of the old text and the new one.
 pub struct Text<const N: usize> {
     length: AtomicU8,
     bytes: [AtomicU8; N],
@@ -270,7 +269,7 @@ impl<const N: usize> Text<N> {
     }
 }
 
-/// How long it is from then to now, in the board's time.
+/// The time from `then` to `now`, which are both times of the board.
 pub fn between(then: u64, now: u64) -> Duration {
     Duration::from_millis(now.saturating_sub(then))
 }
@@ -280,9 +279,9 @@ fn thread_id() -> u32 {
     #[cfg(target_os = "linux")]
     return nix::unistd::gettid().as_raw() as u32;
     #[cfg(windows)]
-    // SAFETY: it has no precondition.
+    // SAFETY: the call has no precondition.
     return unsafe { windows_sys::Win32::System::Threading::GetCurrentThreadId() };
-    // Elsewhere we count them.
+    // On other systems, this program numbers its threads.
     #[cfg(not(any(target_os = "linux", windows)))]
     {
         static THREADS: AtomicU32 = AtomicU32::new(1);
@@ -290,19 +289,19 @@ fn thread_id() -> u32 {
     }
 }
 
-/// Memory that this process and all its children see, which lasts as long as they do.
+/// Memory that this process shares with all its children. It is never freed.
 ///
-/// `T` must consist of atomics alone: they may hold zeros, and may be changed by several processes.
+/// `T` must consist of atomics alone: they may be zero, and several processes may change them.
 #[cfg(unix)]
 fn shared<T: Default>(number: usize) -> anyhow::Result<&'static [T]> {
     use anyhow::Context;
 
-    // SAFETY: see above for `T`.
+    // SAFETY: `T` consists of atomics alone, as said above.
     unsafe { crate::lab::mapping::Mapping::shared_atomics(number) }
         .context("cannot get memory for the scoreboard")
 }
 
-/// One process has nobody to share with.
+/// Without fork there is one process, and nothing to share.
 #[cfg(not(unix))]
 fn shared<T: Default>(number: usize) -> anyhow::Result<&'static [T]> {
     Ok((0..number).map(|_| T::default()).collect::<Vec<_>>().leak())

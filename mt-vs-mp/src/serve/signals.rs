@@ -2,8 +2,8 @@
 
 pub use system::*;
 
-/// A handler interrupts the program anywhere, in the middle of an allocation too, so it may do next
-/// to nothing. This one writes the signal's number into a pipe.
+/// A signal handler interrupts the program at any point, for example in the middle of an
+/// allocation, so it may call very few functions. This one writes the signal's number into a pipe.
 #[cfg(unix)]
 mod system {
     use std::{
@@ -20,7 +20,7 @@ mod system {
         sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal},
     };
 
-    /// The end of the pipe that the handler writes to.
+    /// The descriptor of the pipe's writing end, for the handler.
     static PIPE: AtomicI32 = AtomicI32::new(-1);
 
     pub struct Signals {
@@ -30,7 +30,7 @@ mod system {
     impl Signals {
         pub fn new() -> anyhow::Result<Self> {
             let (arrived, pipe) = io::pipe().context("cannot make a pipe for signals")?;
-            // A handler that waits would stop the whole program.
+            // The handler must not wait when the pipe is full: the program would stand still.
             fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot use the pipe")?;
             PIPE.store(pipe.into_raw_fd(), Relaxed);
             let action = SigAction::new(
@@ -39,22 +39,23 @@ mod system {
                 SigSet::empty(),
             );
             for signal in SIGNALS {
-                // SAFETY: the handler calls only `write`, which a handler may call, and keeps errno.
+                // SAFETY: the handler only calls `write`, which is allowed there, and restores
+                // errno.
                 unsafe { sigaction(signal, &action) }
                     .with_context(|| format!("cannot handle {signal}"))?;
             }
-            // Whoever started us may have had them blocked, and then so have we.
+            // A process inherits blocked signals from the process that started it.
             unblock().context("cannot unblock signals")?;
             Ok(Self { arrived })
         }
 
-        /// Waits until one of them asks for the end.
+        /// Waits for a signal that asks for the end.
         pub fn wait(&self) -> anyhow::Result<()> {
             while !self.take()?.iter().any(|&signal| asks_for_the_end(signal)) {}
             Ok(())
         }
 
-        /// The signals that have arrived. Waits for one if none has.
+        /// The signals that have arrived. If there is none, it waits for one.
         pub fn take(&self) -> anyhow::Result<Vec<Signal>> {
             let mut numbers = [0; 256];
             let count = loop {
@@ -70,7 +71,7 @@ mod system {
         }
     }
 
-    /// Readable when a signal has arrived that was not taken yet.
+    /// For `poll`: readable if [`Signals::take`] would not wait.
     impl AsFd for Signals {
         fn as_fd(&self) -> BorrowedFd<'_> {
             self.arrived.as_fd()
@@ -86,12 +87,13 @@ mod system {
     extern "C" fn note(signal: libc::c_int) {
         let errno = Errno::last_raw();
         let number = signal as u8;
-        // SAFETY: one byte is read from where one byte is. The descriptor is never closed.
+        // SAFETY: the pointer is to one byte, and one byte is read. The descriptor is never closed
+        // while this handler is in use.
         let _ = unsafe { libc::write(PIPE.load(Relaxed), (&raw const number).cast(), 1) };
         Errno::set_raw(errno);
     }
 
-    /// Until [`unblock`], our signals wait.
+    /// The [`SIGNALS`] wait until [`unblock`].
     pub fn block() -> nix::Result<()> {
         SigSet::from_iter(SIGNALS).thread_block()
     }
@@ -100,20 +102,21 @@ mod system {
         SigSet::from_iter(SIGNALS).thread_unblock()
     }
 
-    /// In a forked child, while they are blocked: leaves the signals to the parent.
+    /// Leaves the signals to the parent. A forked child calls this while they are blocked.
     ///
-    /// Ctrl-C goes to every process of the terminal's foreground group, and `timeout` signals its
-    /// whole group too. The master hears of it, and has the workers answer what is under way.
+    /// Ctrl-C sends SIGINT to every process of the terminal's foreground group, and `timeout`
+    /// signals its whole group too. The master receives the signal, and lets the workers finish
+    /// their requests.
     pub fn leave_to_the_parent() -> nix::Result<()> {
         for (number, handler) in
             SIGNALS
                 .into_iter()
                 .zip([SigHandler::SigDfl, SigHandler::SigIgn, SigHandler::SigIgn])
         {
-            // SAFETY: neither is code of ours.
+            // SAFETY: neither of them runs a function of this program.
             unsafe { signal(number, handler) }?;
         }
-        // What arrives for the parent must not be written by a child.
+        // The pipe is the parent's: no signal of this child belongs there.
         let _ = nix::unistd::close(PIPE.swap(-1, Relaxed));
         unblock()
     }

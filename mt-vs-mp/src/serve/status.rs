@@ -1,7 +1,7 @@
-//! `/status`: the scoreboard as a page that a person looks at.
+//! `/status`: the scoreboard as a page.
 //!
-//! It is drawn anew each second, by whatever worker gets the request. When all workers are busy, it
-//! has to wait as any other.
+//! The browser asks for it once a second, and any worker may answer. When all workers are busy,
+//! this request has to wait like all others.
 
 use std::{fmt, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -26,8 +26,8 @@ fn page(worker: &Worker) -> Markup {
         Model::Threads => "threads",
         Model::Hybrid => "hybrid",
     };
-    let places = || board.processes().iter().enumerate();
-    let slots = || places().flat_map(|(number, _)| board.slots(number));
+    let processes = || board.processes().iter().enumerate();
+    let slots = || processes().flat_map(|(number, _)| board.slots(number));
     let answered: u64 = slots().map(|slot| slot.answered.load(Relaxed)).sum();
     let busy = slots().filter(|slot| is_busy(slot.state())).count();
     let (dead, deaths) = board.deaths();
@@ -36,7 +36,7 @@ fn page(worker: &Worker) -> Markup {
         (DOCTYPE)
         html lang="en" {
             head {
-                // Closed, so that the page can be read as XML too.
+                // These elements are closed (`/>`), so that the page is XML too.
                 (PreEscaped(r#"<meta charset="utf-8"/>"#))
                 (PreEscaped(r#"<meta name="viewport" content="width=device-width"/>"#))
                 (PreEscaped(r#"<meta http-equiv="refresh" content="1"/>"#))
@@ -59,13 +59,13 @@ fn page(worker: &Worker) -> Markup {
                     (figure("running for", &Age(Duration::from_millis(now))))
                 }
                 main {
-                    @for (number, process) in places() {
+                    @for (number, process) in processes() {
                         (process_box(process, board.slots(number), now))
                     }
                 }
                 (legend())
                 @if dead > 0 {
-                    (graveyard(deaths, now))
+                    (last_deaths(deaths, now))
                 }
             }
         }
@@ -78,7 +78,7 @@ fn figure(name: &str, value: &dyn fmt::Display) -> Markup {
 
 fn process_box(process: &Process, slots: &[Slot], now: u64) -> Markup {
     let pid = process.pid.load(Relaxed);
-    let lives = process.lives.load(Relaxed);
+    let generation = process.generation.load(Relaxed);
     html! {
         section.process.gone[pid == 0] data-process=(pid) {
             h2 {
@@ -87,7 +87,7 @@ fn process_box(process: &Process, slots: &[Slot], now: u64) -> Markup {
             p {
                 @if pid == 0 { "about to be replaced" }
                 @else { "for " (Age(between(process.since.load(Relaxed), now))) }
-                @if lives > 1 { ", the " (lives) (ordinal_ending(lives)) " here" }
+                @if generation > 1 { ", the " (generation) (ordinal_ending(generation)) " here" }
             }
             div.threads {
                 @for slot in slots { (tile(slot, now)) }
@@ -114,7 +114,7 @@ fn tile(slot: &Slot, now: u64) -> Markup {
     }
 }
 
-fn graveyard(deaths: impl Iterator<Item = &'static Death>, now: u64) -> Markup {
+fn last_deaths(deaths: impl Iterator<Item = &'static Death>, now: u64) -> Markup {
     html! {
         section {
             h2 { "The last deaths" }
@@ -191,7 +191,7 @@ fn ordinal_ending(number: u64) -> &'static str {
     }
 }
 
-/// A time, in one unit.
+/// A duration in seconds, minutes or hours.
 struct Age(Duration);
 
 impl fmt::Display for Age {

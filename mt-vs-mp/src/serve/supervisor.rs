@@ -1,6 +1,7 @@
 //! The master: it starts the worker processes, and replaces those that die.
 //!
-//! It serves no client, so no client can hurt it. It has one thread and waits in one place.
+//! It serves no client, so no client can make it crash. It has one thread, and waits at one point
+//! in the code: [`Master::wait`].
 
 use std::{
     io,
@@ -29,14 +30,14 @@ use super::{
 };
 use crate::output;
 
-/// A process that lived for less than this has died at once.
+/// A process that fails within this time of its start is replaced only after a pause.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// The pause before one that died at once is replaced; it doubles each time, up to the longest.
+/// The first pause. Each further pause is twice as long, up to the longest.
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Runs all processes of the site until a signal asks for the end. In each of them `work` gets the
-/// number of its place, and the end to wait for.
+/// Runs all processes of the site until a signal asks for the end. Each of them calls `work`, with
+/// its number and the [`End`] that it waits for.
 pub fn run(
     site: &'static Site,
     announce: impl Fn() -> anyhow::Result<()>,
@@ -51,14 +52,17 @@ pub fn run(
         signals,
         ender: Some(ender),
         end: Some(end),
-        places: (0..site.board.processes().len())
-            .map(|_| Place::new())
+        processes: site
+            .board
+            .processes()
+            .iter()
+            .map(|_| WorkerProcess::new())
             .collect(),
         log: Log::new(),
     };
     let result = master.supervise();
     if result.is_err() {
-        // Whatever went wrong: the processes must not be left behind.
+        // No process may outlive the master, whatever went wrong.
         master.kill_all();
     }
     result
@@ -68,23 +72,25 @@ struct Master {
     site: &'static Site,
     work: fn(&'static Site, usize, End) -> anyhow::Result<()>,
     signals: Signals,
-    /// The processes wait for its end. `None` when it has come.
+    /// Dropping it is the sign for all processes to end. `None` afterwards.
     ender: Option<Ender>,
-    /// The other end of it, to be inherited.
+    /// What the processes wait for. They inherit it; each takes it out of its own copy.
     end: Option<End>,
-    places: Vec<Place>,
+    processes: Vec<WorkerProcess>,
     log: Log,
 }
 
-/// Where a process is, or is to be.
-struct Place {
+/// One of the worker processes. When it ends, the next one gets its number.
+struct WorkerProcess {
+    /// `None` if it has ended, and the next one is not started yet.
     child: Option<Pid>,
-    /// When the child was started, or when the next one is to be.
+    /// When the child was started, or when the next one is to be started.
     time: Instant,
+    /// How long to wait with the next one, if the child fails at once.
     pause: Duration,
 }
 
-impl Place {
+impl WorkerProcess {
     fn new() -> Self {
         Self {
             child: None,
@@ -104,7 +110,7 @@ impl Master {
         let deadline = Instant::now() + GRACE;
         while self.has_children() && Instant::now() < deadline {
             if self.wait(Some(deadline))? {
-                // Asked twice: at once, then.
+                // The second signal: without waiting any longer.
                 self.kill_all();
                 return Ok(INTERRUPTED);
             }
@@ -114,17 +120,18 @@ impl Master {
     }
 
     fn has_children(&self) -> bool {
-        self.places.iter().any(|place| place.child.is_some())
+        self.processes.iter().any(|process| process.child.is_some())
     }
 
     /// When the first of the missing processes is to be started.
     fn next_start(&self) -> Option<Instant> {
-        let missing = self.places.iter().filter(|place| place.child.is_none());
-        missing.map(|place| place.time).min()
+        let processes = self.processes.iter();
+        let missing = processes.filter(|process| process.child.is_none());
+        missing.map(|process| process.time).min()
     }
 
-    /// Waits for a signal, for room in the log, or for the deadline. True if a signal asks for the
-    /// end.
+    /// Waits for a signal, for room in the log, or for the deadline. Returns whether a signal asks
+    /// for the end.
     fn wait(&mut self, deadline: Option<Instant>) -> anyhow::Result<bool> {
         let signals = PollFd::new(self.signals.as_fd(), PollFlags::POLLIN);
         let log = self.log.waits_for();
@@ -132,7 +139,7 @@ impl Master {
         let mut fds: Vec<PollFd> = [Some(signals), log].into_iter().flatten().collect();
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
-            // Rounded up, so that it is not too short by less than a millisecond.
+            // Rounded up to whole milliseconds, so that the wait does not end before the deadline.
             let left = left + Duration::from_millis(u64::from(!left.is_zero()));
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
         });
@@ -140,11 +147,11 @@ impl Master {
             Err(Errno::EINTR) => return Ok(false),
             result => result.map_err(io::Error::from).context("cannot wait")?,
         };
-        let woken: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
-        if woken.get(1) == Some(&true) {
+        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+        if ready.get(1) == Some(&true) {
             self.log.write();
         }
-        if !woken[0] {
+        if !ready[0] {
             return Ok(false);
         }
         let signals = self.signals.take()?;
@@ -154,23 +161,23 @@ impl Master {
 
     fn start_those_due(&mut self) {
         let now = Instant::now();
-        for number in 0..self.places.len() {
-            let place = &self.places[number];
-            if place.child.is_some() || place.time > now {
+        for number in 0..self.processes.len() {
+            let process = &self.processes[number];
+            if process.child.is_some() || process.time > now {
                 continue;
             }
             match self.fork(number) {
                 Ok(child) => {
-                    let place = &mut self.places[number];
-                    place.child = Some(child);
-                    place.time = Instant::now();
+                    let process = &mut self.processes[number];
+                    process.child = Some(child);
+                    process.time = Instant::now();
                 }
                 Err(error) => {
                     let pause = self.postpone(number);
                     self.log.line(format_args!(
                         "cannot fork process {} of {}: {}; next attempt in {pause:?}",
                         number + 1,
-                        self.places.len(),
+                        self.processes.len(),
                         io::Error::from(error)
                     ));
                 }
@@ -180,10 +187,10 @@ impl Master {
 
     fn fork(&mut self, number: usize) -> nix::Result<Pid> {
         let master = nix::unistd::getpid();
-        // A signal that comes now must reach the child when it is ready for it, or not at all.
+        // Signals wait meanwhile: the child must not run the handlers that it inherits.
         signals::block()?;
-        // SAFETY: this process has no other thread whose half-done work (a held lock, say) the
-        // child would inherit.
+        // SAFETY: this process has no other thread. The child would inherit what another thread was
+        // in the middle of, such as a locked mutex.
         let result = unsafe { fork() };
         if let Ok(ForkResult::Child) = result {
             let body = AssertUnwindSafe(|| self.be_a_worker(number, master));
@@ -191,8 +198,7 @@ impl Master {
                 Ok(result) => output::exit_code(result.map(|()| 0)),
                 Err(_) => 101,
             };
-            // SAFETY: `_exit` has no precondition. It runs none of our destructors: those are the
-            // parent's.
+            // SAFETY: `_exit` has no precondition. It runs no destructors, which are the parent's.
             unsafe { libc::_exit(code.into()) }
         }
         signals::unblock()?;
@@ -206,32 +212,31 @@ impl Master {
     fn be_a_worker(&mut self, number: usize, master: Pid) -> anyhow::Result<()> {
         die_with(master)?;
         signals::leave_to_the_parent()?;
-        // While any copy of it is open, the end does not come.
+        // Closes this child's copy. If it stayed open, no process would see the sign to end.
         self.ender = None;
         let end = self.end.take().context("each child inherits it")?;
         self.site.board.note_start(number);
         (self.work)(self.site, number, end)
     }
 
-    /// Takes note of all children that have ended.
+    /// Reaps all children that have ended.
     fn reap(&mut self) -> anyhow::Result<()> {
-        for number in 0..self.places.len() {
-            let place = &self.places[number];
-            let Some(child) = place.child else { continue };
+        for number in 0..self.processes.len() {
+            let process = &mut self.processes[number];
+            let Some(child) = process.child else { continue };
             let Some(status) = try_wait(child)? else {
                 continue;
             };
-            let lived = place.time.elapsed();
-            self.places[number].child = None;
-            if status.success() {
-                // It has answered its number of requests, or the server ends.
-                self.places[number].time = Instant::now();
-            } else {
+            let lived = process.time.elapsed();
+            process.child = None;
+            process.time = Instant::now();
+            // After a success, the child has answered its number of requests, or the server ends.
+            if !status.success() {
                 self.report(number, child, status);
                 if lived < AT_ONCE {
                     self.postpone(number);
                 } else {
-                    self.places[number] = Place::new();
+                    self.processes[number] = WorkerProcess::new();
                 }
             }
             self.site.board.note_end(number);
@@ -239,12 +244,12 @@ impl Master {
         Ok(())
     }
 
-    /// Has the place stay empty for a pause, which grows each time.
+    /// The next process with this number is started after a pause, which is longer each time.
     fn postpone(&mut self, number: usize) -> Duration {
-        let place = &mut self.places[number];
-        let pause = place.pause;
-        place.time = Instant::now() + pause;
-        place.pause = (pause * 2).min(LONGEST_PAUSE);
+        let process = &mut self.processes[number];
+        let pause = process.pause;
+        process.time = Instant::now() + pause;
+        process.pause = (pause * 2).min(LONGEST_PAUSE);
         pause
     }
 
@@ -254,10 +259,8 @@ impl Master {
             Some(code) => How::Code(code),
             None => How::Signal(status.signal().unwrap_or(0)),
         };
-        let death = self
-            .site
-            .board
-            .note_death((child.as_raw() as u32, number), None, how);
+        let board = self.site.board;
+        let death = board.note_death(child.as_raw() as u32, number, None, how);
         let lost = match death.lost.load(Relaxed) {
             0 => "no request".to_owned(),
             _ => death.targets.get().escape_debug().to_string(),
@@ -266,27 +269,25 @@ impl Master {
             .line(format_args!("process {child} {how} during {lost}"));
     }
 
-    /// Ends all that still run, and waits for them.
+    /// Kills and reaps all processes that still run.
     fn kill_all(&mut self) {
-        for child in self
-            .places
-            .iter_mut()
-            .filter_map(|place| place.child.take())
-        {
-            // As long as nobody has waited for it, the child's id is its own.
-            let _ = kill(child, Signal::SIGKILL);
-            let _ = wait(child, 0);
+        for process in &mut self.processes {
+            if let Some(child) = process.child.take() {
+                // No other process can have this id until this one is reaped.
+                let _ = kill(child, Signal::SIGKILL);
+                let _ = wait(child, 0);
+            }
         }
     }
 }
 
-/// Has the system kill this process when its parent ends, even if it waits for nothing.
+/// Linux kills this process when its parent dies.
 ///
-/// On other systems it goes on until it has answered its request: then the end comes.
+/// On other systems the process answers its request first, and then sees that the parent is dead.
 fn die_with(master: Pid) -> anyhow::Result<()> {
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask for a signal")?;
-    // Or has it ended already?
+    // The master may have died before the call.
     anyhow::ensure!(nix::unistd::getppid() == master, "the master has ended");
     Ok(())
 }
@@ -297,11 +298,11 @@ fn try_wait(child: Pid) -> anyhow::Result<Option<ExitStatus>> {
         .with_context(|| format!("cannot wait for process {child}"))
 }
 
-/// Waits for a child. (nix's own call loses a child that was killed by a real-time signal.)
+/// Waits for a child. (nix's own call fails if a real-time signal has killed the child.)
 fn wait(child: Pid, options: libc::c_int) -> Result<Option<ExitStatus>, Errno> {
     let mut status = 0;
     loop {
-        // SAFETY: `status` is ours, and valid for as long as the call takes.
+        // SAFETY: `status` is a local variable, which lives longer than the call.
         let result = unsafe { libc::waitpid(child.as_raw(), &mut status, options) };
         match Errno::result(result) {
             Err(Errno::EINTR) => {}

@@ -1,9 +1,9 @@
 //! One process, and a thread for each connection that is served at the same time.
 //!
-//! Threads cost least: one memory, one table of descriptors. But a crash of one is a crash of the
-//! process, and so of all: nobody is left to replace them, or to answer. No supervisor hides this
-//! here. What helps against it is a second process, see `hybrid`. Only a panic is survived, because
-//! Rust unwinds the thread that panicked, and no other.
+//! Threads cost least: they share one memory and one table of descriptors. But a crash in one
+//! thread ends the process with all of its threads. Nobody is left to answer, or to replace the
+//! process: it has no supervisor. (`hybrid` has one, and several processes.) The process survives
+//! only a panic, because Rust then unwinds the thread that panicked, and no other.
 
 use std::{
     iter,
@@ -36,13 +36,14 @@ pub fn serve(site: &'static Site, announce: impl Fn() -> anyhow::Result<()>) -> 
     crew.end_after(iter::repeat_with(move || signals.wait()))?;
     crew.wait_for_end();
     site.close();
-    // Returning from `main` ends the process, and with it the threads that are still at work.
+    // When `main` returns, the process ends, with all threads that still work.
     Ok(crew.finish(Some(GRACE)))
 }
 
-/// The threads of one process, for its first thread.
+/// The worker threads of one process. The process's first thread starts them, and waits for their
+/// end.
 pub struct Crew {
-    /// How many are running.
+    /// How many of them are running.
     threads: usize,
     ender: Option<Ender>,
     sender: Sender<Event>,
@@ -50,10 +51,10 @@ pub struct Crew {
 }
 
 enum Event {
-    /// Somebody wants the process to end.
-    End,
-    /// A thread has ended.
-    Ended,
+    /// The process is to end.
+    EndWanted,
+    /// A worker thread has ended.
+    ThreadEnded,
 }
 
 impl Crew {
@@ -62,7 +63,7 @@ impl Crew {
         let (sender, events) = mpsc::channel();
         let (end, threads) = (Arc::new(end), site.board.threads());
         for thread in 0..threads {
-            start(site, (process, thread), Arc::clone(&end), sender.clone())
+            start(site, process, thread, Arc::clone(&end), sender.clone())
                 .with_context(|| format!("cannot start thread {} of {threads}", thread + 1))?;
         }
         Ok(Self {
@@ -73,7 +74,8 @@ impl Crew {
         })
     }
 
-    /// Has the process end when the first of these waits is over.
+    /// Starts a thread that waits. Each step of the iterator `waits` is a wait, and after each step
+    /// the process is to end.
     pub fn end_after(
         &self,
         waits: impl Iterator<Item = anyhow::Result<()>> + Send + 'static,
@@ -82,7 +84,7 @@ impl Crew {
         thread::Builder::new()
             .spawn(move || {
                 for wait in waits {
-                    if wait.is_err() || sender.send(Event::End).is_err() {
+                    if wait.is_err() || sender.send(Event::EndWanted).is_err() {
                         break;
                     }
                 }
@@ -91,24 +93,25 @@ impl Crew {
         Ok(())
     }
 
-    /// Waits until the process is to end: somebody wants it, or a thread did so first.
+    /// Waits until the process is to end, or one of its worker threads has ended.
     pub fn wait_for_end(&mut self) {
-        if let Ok(Event::Ended) = self.events.recv() {
+        if let Ok(Event::ThreadEnded) = self.events.recv() {
             self.threads -= 1;
         }
     }
 
-    /// Lets each thread finish its request, but within `grace`. Returns the exit code.
+    /// Waits until each thread has finished its request, but not longer than `grace`. Returns the
+    /// exit code.
     pub fn finish(mut self, grace: Option<Duration>) -> u8 {
         self.ender = None;
         let deadline = grace.map(|grace| Instant::now() + grace);
         while self.threads > 0 {
             let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
             match self.events.recv_timeout(left.unwrap_or(Duration::MAX)) {
-                Ok(Event::Ended) => self.threads -= 1,
-                Ok(Event::End) if grace.is_none() => {}
-                // Asked twice: at once, then.
-                Ok(Event::End) => return super::INTERRUPTED,
+                Ok(Event::ThreadEnded) => self.threads -= 1,
+                Ok(Event::EndWanted) if grace.is_none() => {}
+                // The second signal: without waiting any longer.
+                Ok(Event::EndWanted) => return super::INTERRUPTED,
                 Err(_) => break,
             }
         }
@@ -116,28 +119,29 @@ impl Crew {
     }
 }
 
-/// Starts one thread. If it panics, another takes its place.
+/// Starts one worker thread. If it panics, it starts another one with the same number.
 fn start(
     site: &'static Site,
-    (place, thread): (usize, usize),
+    process: usize,
+    thread: usize,
     end: Arc<End>,
     crew: Sender<Event>,
 ) -> anyhow::Result<()> {
     thread::Builder::new().spawn(move || {
-        let work = || Worker::new(site, place, thread, &end).map(Worker::work);
+        let work = || Worker::new(site, process, thread, &end).map(Worker::work);
         match panic::catch_unwind(AssertUnwindSafe(work)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => report_error(format_args!("{error:#}")),
             Err(_) => {
                 site.board
-                    .note_death((process::id(), place), Some(thread), How::Panic);
-                match start(site, (place, thread), end, crew.clone()) {
+                    .note_death(process::id(), process, Some(thread), How::Panic);
+                match start(site, process, thread, end, crew.clone()) {
                     Ok(()) => return,
                     Err(error) => report_error(format_args!("cannot replace a thread: {error:#}")),
                 }
             }
         }
-        let _ = crew.send(Event::Ended);
+        let _ = crew.send(Event::ThreadEnded);
     })?;
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! How a worker waits for a client, but not longer than the server runs.
 //!
-//! Each wait is for two things: for the client, and for the end of file on a pipe that somebody
-//! else holds open. For a process that is its parent, so when the parent ends or is killed, all
-//! children that wait are woken. For a thread it is the first thread of its process.
+//! A worker waits for two things at once: for the client, and for the end of file on a pipe. Only
+//! the master has the pipe's writing end, so all workers that wait are woken when the master closes
+//! it, or dies. Where the workers are threads, the first thread of their process has the writing
+//! end.
 
 pub use system::*;
 
-/// What a wait was ended by. None of it: by its deadline.
+/// What has ended a wait. If it is neither, the deadline has.
 #[derive(Clone, Copy, Default)]
 pub struct Wake {
     /// The client has sent something, or has room for more, or is gone.
@@ -32,15 +33,15 @@ mod system {
 
     use super::Wake;
 
-    /// How many newcomers the system keeps waiting while all workers are taken.
+    /// How many new connections the system keeps waiting while all workers are busy.
     const BACKLOG: i32 = 511;
-    /// How long a worker leaves the system alone that has just refused it a connection.
+    /// How long a worker waits before it tries again to accept a connection, after an error.
     const PAUSE: Duration = Duration::from_millis(100);
 
-    /// The end comes when this is dropped, in the last process that has it.
+    /// The writing end of the pipe. The workers are to end when all copies of it are closed.
     pub type Ender = PipeWriter;
 
-    /// Comes when all [`Ender`]s are gone.
+    /// The reading end of the pipe.
     pub struct End(PipeReader);
 
     pub fn end() -> io::Result<(Ender, End)> {
@@ -49,23 +50,25 @@ mod system {
     }
 
     impl End {
-        /// Waits for it.
+        /// Waits until all copies of the [`Ender`] are closed.
         pub fn wait(&self) -> anyhow::Result<()> {
             (&self.0).read_to_end(&mut Vec::new())?;
             Ok(())
         }
     }
 
-    /// Many workers may wait for this listener, and one of them may come too late.
+    /// Makes the listener ready for many workers. It must not block: when several workers see the
+    /// same connection, one of them gets it, and the others must not wait for the next one.
     pub fn prepare(listener: TcpListener) -> io::Result<TcpListener> {
         socket::listen(&listener, Backlog::new(BACKLOG)?)?;
-        // The connections inherit it: an answer must not wait for the acknowledgement of another.
+        // The connections inherit this option. Without it, the system may keep an answer back until
+        // the client has acknowledged the one before.
         setsockopt(&listener, sockopt::TcpNoDelay, &true)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     }
 
-    /// Refuses all further connections, in all processes that share the listener.
+    /// From now on, the system refuses connections, in all processes that share the listener.
     pub fn close(listener: &TcpListener) {
         let _ = socket::shutdown(
             std::os::fd::AsRawFd::as_raw_fd(listener),
@@ -73,14 +76,14 @@ mod system {
         );
     }
 
-    /// Where one worker waits for connections.
-    pub struct Door<'a> {
+    /// Waits for connections, for one worker.
+    pub struct Acceptor<'a> {
         listener: &'a TcpListener,
         end: &'a End,
         queue: Queue,
     }
 
-    impl<'a> Door<'a> {
+    impl<'a> Acceptor<'a> {
         pub fn new(listener: &'a TcpListener, end: &'a End) -> io::Result<Self> {
             let queue = Queue::new(listener.as_fd(), end.0.as_fd())?;
             Ok(Self {
@@ -90,7 +93,7 @@ mod system {
             })
         }
 
-        /// The next connection; `None` when the server ends.
+        /// The next connection, or `None` when the server ends.
         pub fn accept(&self) -> Option<TcpStream> {
             loop {
                 if self.queue.wait().is_ok_and(|wake| wake.end) {
@@ -100,19 +103,17 @@ mod system {
                     Ok((connection, _)) if connection.set_nonblocking(true).is_ok() => {
                         return Some(connection);
                     }
-                    // Another worker was faster, or the client has left.
                     Ok(_) => {}
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            ErrorKind::WouldBlock | ErrorKind::ConnectionAborted
-                        ) => {}
-                    // Most likely there is no descriptor left; or the listener is closed, and the
-                    // end is about to come. Without a pause, we would try again and again.
-                    Err(_) => drop(poll_until(
-                        &mut [PollFd::new(self.end.0.as_fd(), PollFlags::POLLIN)],
-                        Instant::now() + PAUSE,
-                    )),
+                    Err(error) => match error.kind() {
+                        // Another worker has got the connection, or the client has left.
+                        ErrorKind::WouldBlock | ErrorKind::ConnectionAborted => {}
+                        // This process may have no descriptor left, or the listener was closed and
+                        // the server is about to end. A pause saves many attempts in vain.
+                        _ => {
+                            let end = PollFd::new(self.end.0.as_fd(), PollFlags::POLLIN);
+                            let _ = poll_until(&mut [end], Instant::now() + PAUSE);
+                        }
+                    },
                 }
             }
         }
@@ -124,18 +125,18 @@ mod system {
         end: Option<&End>,
         deadline: Instant,
     ) -> io::Result<Wake> {
-        // What is not waited for gives its place to a descriptor that is asked nothing.
-        let end = end.map_or_else(
-            || PollFd::new(connection.as_fd(), PollFlags::empty()),
-            |end| PollFd::new(end.0.as_fd(), PollFlags::POLLIN),
-        );
+        let end = match end {
+            Some(end) => PollFd::new(end.0.as_fd(), PollFlags::POLLIN),
+            // `poll` needs a descriptor here too. Nothing is awaited from it.
+            None => PollFd::new(connection.as_fd(), PollFlags::empty()),
+        };
         let mut fds = [PollFd::new(connection.as_fd(), PollFlags::POLLIN), end];
         poll_until(&mut fds, deadline)?;
         let [client, end] = fds.map(|fd| fd.any().unwrap_or(true));
         Ok(Wake { client, end })
     }
 
-    /// Writes all of it before the deadline.
+    /// Writes all bytes before the deadline.
     pub fn write(
         mut connection: &TcpStream,
         mut bytes: &[u8],
@@ -157,11 +158,11 @@ mod system {
         Ok(())
     }
 
-    /// False if the deadline came first.
+    /// Returns false if the deadline came first.
     fn poll_until(fds: &mut [PollFd], deadline: Instant) -> io::Result<bool> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            // Rounded up: a wait that is too short by less than a millisecond would become a busy loop.
+            // Rounded up: in the last millisecond, a timeout of 0 would make this a busy loop.
             let left = PollTimeout::try_from(left + Duration::from_millis(1));
             match poll(fds, left.unwrap_or(PollTimeout::MAX)) {
                 Err(Errno::EINTR) => {}
@@ -170,7 +171,8 @@ mod system {
         }
     }
 
-    /// Linux wakes only one of the workers that wait for the same listener, if they ask for that.
+    /// Linux wakes only one of the workers that wait for the same listener, because they ask for
+    /// that (EPOLLEXCLUSIVE).
     #[cfg(target_os = "linux")]
     use epoll::Queue;
     #[cfg(target_os = "linux")]
@@ -184,8 +186,8 @@ mod system {
         impl Queue {
             pub fn new(listener: BorrowedFd, end: BorrowedFd) -> io::Result<Self> {
                 let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-                let one = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
-                epoll.add(listener, EpollEvent::new(one, 0))?;
+                let exclusive = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+                epoll.add(listener, EpollEvent::new(exclusive, 0))?;
                 epoll.add(end, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
                 Ok(Self(epoll))
             }
@@ -193,7 +195,8 @@ mod system {
             pub fn wait(&self) -> io::Result<Wake> {
                 let mut events = [EpollEvent::empty(); 2];
                 let count = self.0.wait(&mut events, EpollTimeout::NONE)?;
-                let has = |what| events[..count].iter().any(|event| event.data() == what);
+                // The numbers are those that were added with the descriptors.
+                let has = |number| events[..count].iter().any(|event| event.data() == number);
                 Ok(Wake {
                     client: has(0),
                     end: has(1),
@@ -202,7 +205,7 @@ mod system {
         }
     }
 
-    /// Elsewhere all are woken, and all but one find nothing.
+    /// Other systems wake all of them, and all but one find no connection.
     #[cfg(not(target_os = "linux"))]
     struct Queue([std::os::fd::OwnedFd; 2]);
     #[cfg(not(target_os = "linux"))]
@@ -226,8 +229,9 @@ mod system {
     }
 }
 
-/// Without `poll`, each wait is for the client alone. The end wakes those that wait for a
-/// connection by making one; those that wait for a request notice it at their deadline.
+/// Without `poll`, a worker waits for the client alone. To wake the workers that wait for a
+/// connection, the server connects to itself. A worker that waits for a request sees the end at its
+/// deadline.
 #[cfg(not(unix))]
 mod system {
     use std::{
@@ -243,7 +247,7 @@ mod system {
 
     use super::Wake;
 
-    /// The end comes when this is dropped.
+    /// The workers are to end when this is dropped.
     pub struct Ender(Arc<AtomicBool>);
 
     pub struct End(Arc<AtomicBool>);
@@ -273,12 +277,12 @@ mod system {
         });
     }
 
-    pub struct Door<'a> {
+    pub struct Acceptor<'a> {
         listener: &'a TcpListener,
         end: &'a End,
     }
 
-    impl<'a> Door<'a> {
+    impl<'a> Acceptor<'a> {
         pub fn new(listener: &'a TcpListener, end: &'a End) -> io::Result<Self> {
             Ok(Self { listener, end })
         }

@@ -1,32 +1,32 @@
-//! A worker: it serves one connection after another. In each model it is the same.
+//! A worker: it serves one connection after another. It is the same in all models.
 
 use anyhow::Context;
 
 use super::{
     Site, http,
     scoreboard::{Slot, State},
-    waiting::{Door, End},
+    waiting::{Acceptor, End},
 };
 
 pub struct Worker<'a> {
     pub site: &'static Site,
-    /// Which of the processes it is in.
+    /// The number of its process.
     pub process: usize,
-    /// Where it notes what it does.
+    /// Where it notes what it is doing.
     pub slot: &'static Slot,
     pub end: &'a End,
-    door: Door<'a>,
+    acceptor: Acceptor<'a>,
 }
 
 impl<'a> Worker<'a> {
-    /// A worker in this thread.
+    /// The calling thread becomes the worker with these numbers.
     pub fn new(
         site: &'static Site,
         process: usize,
         thread: usize,
         end: &'a End,
     ) -> anyhow::Result<Self> {
-        let door = Door::new(&site.listener, end).context("cannot wait for connections")?;
+        let acceptor = Acceptor::new(&site.listener, end).context("cannot wait for connections")?;
         let slot = site.board.slot(process, thread);
         slot.take();
         Ok(Self {
@@ -34,7 +34,7 @@ impl<'a> Worker<'a> {
             process,
             slot,
             end,
-            door,
+            acceptor,
         })
     }
 
@@ -43,17 +43,17 @@ impl<'a> Worker<'a> {
         let mut buffers = http::Buffers::new();
         while !self.is_retired() {
             self.slot.enter(State::Idle);
-            let Some(connection) = self.door.accept() else {
-                break;
-            };
-            http::serve(&connection, &self, &mut buffers);
+            match self.acceptor.accept() {
+                Some(connection) => http::serve(&connection, &self, &mut buffers),
+                None => break,
+            }
         }
         self.slot.leave();
     }
 
     /// Whether its process has answered as many requests as it may.
     pub fn is_retired(&self) -> bool {
-        // Who has no limit need not count for it.
+        // Without a limit, the sum over all slots is not needed.
         self.site.max_requests < u64::MAX
             && self.site.board.answered_by(self.process) >= self.site.max_requests
     }

@@ -1,11 +1,11 @@
-//! Six ways in which a worker can come to its end in the middle of its work.
+//! Six ways in which a worker can end in the middle of its work.
 
 use std::{hint::black_box, process, ptr};
 
 /// A way to end.
 pub struct Ending {
     pub name: &'static str,
-    /// Comes to this end. Only a panic is an end that a thread can come to alone.
+    /// Ends the worker. Only a panic can end a thread alone: each other way ends its process.
     happen: fn(),
 }
 
@@ -33,7 +33,7 @@ pub const ENDINGS: &[Ending] = &[
             overflow(0);
         },
     },
-    // What nobody can catch.
+    // No program can catch or ignore this one.
     Ending {
         name: system::KILL,
         happen: system::kill,
@@ -44,20 +44,20 @@ impl Ending {
     pub fn happen(&self) -> ! {
         system::leave_no_core_file();
         (self.happen)();
-        unreachable!("nothing comes after that end")
+        unreachable!("the worker has ended")
     }
 }
 
 fn segfault() {
     let nowhere = ptr::without_provenance_mut::<u8>(16);
-    // SAFETY: a volatile access to an address outside all that Rust knows is what the hardware
-    // makes of it. No system maps memory at so low an address, so it makes a fault of it.
+    // SAFETY: a volatile write to an address outside of Rust's own memory does what the hardware
+    // does there. No system maps memory at address 16, so the hardware reports a fault.
     unsafe { nowhere.write_volatile(1) };
 }
 
 #[expect(unconditional_recursion, reason = "that is the lesson")]
 fn overflow(depth: u64) -> u64 {
-    // Used after the call too, so that no call can take the place of the one before.
+    // It is used after the call too. Otherwise the compiler could make a loop of the recursion.
     let room = black_box([depth; 64]);
     overflow(depth + 1) + room[0]
 }
@@ -73,25 +73,25 @@ mod system {
 
     pub const KILL: &str = "SIGKILL";
 
-    /// Kills this very process. There is no such end for a single thread.
+    /// Kills this process. SIGKILL never ends a single thread.
     pub fn kill() {
         let _ = raise(Signal::SIGKILL);
-        // It may take a moment to arrive.
+        // The signal may take a moment to arrive, and until then this thread must not go on.
         loop {
             thread::park();
         }
     }
 
-    /// The end is intended: nobody wants to study it. With a limit alone, systems that hand cores
-    /// to a program would do so all the same.
+    /// The crash is intended, so nobody needs a core file. The limit alone is not enough: Linux can
+    /// give the core to a program instead of a file, and then ignores the limit.
     pub fn leave_no_core_file() {
         let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
         #[cfg(target_os = "linux")]
         let _ = nix::sys::prctl::set_dumpable(false);
     }
 
-    /// Where the stack of a process's first thread is unlimited, its overflow would take all of the
-    /// machine's memory.
+    /// The stack of a process's first thread may be unlimited (`ulimit -s`). Then its overflow
+    /// would take all of the machine's memory.
     pub fn limit_the_stack() {
         const LIMIT: u64 = 8 << 20;
         if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_STACK) {
@@ -112,25 +112,26 @@ mod system {
 
     pub const KILL: &str = "TerminateProcess";
 
-    /// Kills this very process, as [`std::process::Child::kill`] would from outside.
+    /// Kills this process, as [`std::process::Child::kill`] would from outside.
     pub fn kill() {
         // SAFETY: the handle is the process's own, and always valid.
         unsafe { TerminateProcess(GetCurrentProcess(), 1) };
     }
 
-    /// The end is intended: nobody wants to study it, in a window or in a debugger. (A debugger that
-    /// is started for it also writes where this process writes: into the answer to the laboratory.)
+    /// The crash is intended, so nobody needs a window or a debugger that shows it. (Such a
+    /// debugger would also write to this process's stdout, which is for the answer to the
+    /// laboratory.)
     pub fn leave_no_core_file() {
         unsafe extern "system" fn end(_: *const EXCEPTION_POINTERS) -> i32 {
             EXCEPTION_EXECUTE_HANDLER
         }
-        // SAFETY: the filter touches nothing, and stays where it is as long as the program does.
+        // SAFETY: the filter touches no memory, and it exists as long as the program runs.
         unsafe {
             SetErrorMode(SEM_NOGPFAULTERRORBOX);
             SetUnhandledExceptionFilter(Some(end));
         }
     }
 
-    /// Every stack of Windows is limited.
+    /// On Windows every stack is limited.
     pub fn limit_the_stack() {}
 }

@@ -1,12 +1,9 @@
-//! Four workers, of which one crashes while the others are in the middle of their work.
+//! Four workers, one of which crashes while the others are in the middle of their work.
 //!
-//! Nothing is left to chance: all workers do half of their work; then the one crashes; only when
-//! its end has been seen do the others go on with the second half.
+//! Nothing is left to chance. All workers do half of their work. Then one worker crashes. The
+//! others do the second half only when the end of that worker has been seen.
 
-use std::{
-    sync::{Barrier, RwLock, mpsc},
-    thread,
-};
+use std::{process, sync::Barrier, thread};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -17,139 +14,147 @@ use crate::{
     work::count_primes,
 };
 
-/// The workers besides the one that crashes.
+/// How many workers there are besides the one that crashes.
 pub const OTHERS: usize = 3;
 
-/// What the master saw, if it lived to tell.
-#[derive(Debug, Serialize, Deserialize)]
+/// What the master saw. A worker process of several threads reports the same of its threads.
+#[derive(Serialize, Deserialize)]
 pub struct Seen {
-    /// How the worker's end was seen.
+    /// How the crashed worker's end was seen.
     pub end: Option<String>,
-    /// How many of the others' results were right and there.
+    /// How many of the others' results were right.
     pub results: usize,
 }
 
-/// Threads of this process, one of which comes to an end of this number if there is one.
-/// `in_the_middle` is called when all have done half of their work.
-pub fn threads(
-    workers: usize,
-    ending: Option<usize>,
-    in_the_middle: impl FnOnce() -> anyhow::Result<()>,
-) -> anyhow::Result<Seen> {
+/// Runs the workers of this process, each as a thread: `others` that do not crash, and one that
+/// crashes, if `crash` is a row of [`ENDINGS`]. When all have done half of their work, it calls
+/// `in_the_middle`. The crash comes after that.
+pub fn threads(others: usize, crash: Option<usize>, in_the_middle: fn()) -> Seen {
     #[cfg(windows)]
-    if ending.is_some() {
+    if crash.is_some() {
         end_when_stuck();
     }
-    let others = workers - usize::from(ending.is_some());
-    let half_done = Barrier::new(workers + 1);
-    let gate = RwLock::new(());
-    let (crash, told_to_crash) = mpsc::channel::<()>();
+    // A barrier opens when this number of threads wait at it. The calling thread is one of them.
+    let crashing = usize::from(crash.is_some());
+    let half_done = Barrier::new(others + crashing + 1);
+    let may_crash = Barrier::new(2);
+    let may_go_on = Barrier::new(others + 1);
     thread::scope(|scope| {
-        // It opens when this is dropped, also by a panic: nobody waits for ever.
-        let closed = gate.write();
         let other = || {
-            let half = half();
+            let first = first_half();
             half_done.wait();
-            drop(gate.read());
-            half + other_half()
+            may_go_on.wait();
+            first + second_half()
         };
         let others: Vec<_> = (0..others).map(|_| scope.spawn(other)).collect();
-        let crashing = ending.map(|ending| {
-            let half_done = &half_done;
+        let crashing_thread = crash.map(|ending| {
+            let (half_done, may_crash) = (&half_done, &may_crash);
             scope.spawn(move || {
-                half();
+                first_half();
                 half_done.wait();
-                if told_to_crash.recv().is_ok() {
-                    ENDINGS[ending].happen();
-                }
+                may_crash.wait();
+                ENDINGS[ending].happen();
             })
         });
         half_done.wait();
-        let middle = in_the_middle();
-        if middle.is_ok() {
-            // Nobody receives it in a team without a crash.
-            let _ = crash.send(());
+        in_the_middle();
+        let mut end = None;
+        if let Some(thread) = crashing_thread {
+            may_crash.wait();
+            // This process survives only a panic. After any other crash, nothing below is done.
+            if thread.join().is_err() {
+                end = Some("join: it panicked".to_owned());
+            }
         }
-        drop(crash);
-        // Only a panic lets this return.
-        let end = crashing.and_then(|thread| thread.join().err());
-        drop(closed);
+        may_go_on.wait();
         let results = others.into_iter().filter_map(|other| other.join().ok());
         let results = results.filter(|&primes| primes == PRIMES).count();
-        middle?;
-        let end = end.map(|_| "join: it panicked".to_owned());
-        Ok(Seen { end, results })
+        Seen { end, results }
     })
 }
 
-/// Under Wine a stack overflow ends its thread alone, and nobody notices: then this process,
-/// which waits for that thread, has to end too. (On Unix every trial has an alarm.)
+/// Under Wine, a stack overflow ends only its thread, and the thread that waits for it is not told.
+/// So the process ends itself. (On Unix every trial has an alarm.)
 #[cfg(windows)]
 fn end_when_stuck() {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
     thread::spawn(|| {
         thread::sleep(PATIENCE);
-        std::process::exit(124);
+        process::exit(124);
     });
 }
 
-/// The first of the processes has the worker that crashes.
-pub fn processes(processes: usize, threads: usize, ending: usize) -> anyhow::Result<Seen> {
-    let mut team = (0..processes)
-        .map(|n| WORKER.start(&(threads, (n == 0).then_some(ending))))
-        .collect::<anyhow::Result<Vec<Partner>>>()?;
+/// Starts worker processes. `others` are the numbers of workers in each process that do not crash.
+/// The first process has one more worker, which crashes: `ending` is the row of [`ENDINGS`].
+pub fn processes(others: &[usize], ending: usize) -> anyhow::Result<Seen> {
+    let mut team = Vec::new();
+    for (number, &others) in others.iter().enumerate() {
+        let crash = (number == 0).then_some(ending);
+        team.push(WORKER.start(&Part { others, crash })?);
+    }
     for process in &mut team {
+        // It says that half of its work is done.
         process.expect::<()>()?;
     }
-    let (first, others) = team.split_first_mut().context("there are some")?;
+    let mut processes = team.iter_mut();
+    let first: &mut Partner = processes.next().context("there is no first process")?;
     first.tell(&())?;
     let mut seen = match first.receive::<Answer<Seen>>()? {
-        // A thread of it crashed, and it lives to tell.
-        Some(seen) => seen?,
-        None => Seen {
-            end: Some(format!(
-                "wait: {}",
-                first.wait().context("cannot wait for it")?
-            )),
-            results: 0,
-        },
+        // A thread of it crashed, and the process lives on.
+        Some(answer) => answer?,
+        None => {
+            let status = first.wait().context("cannot wait for the first process")?;
+            let end = Some(format!("wait: {status}"));
+            Seen { end, results: 0 }
+        }
     };
-    for other in others {
+    for other in processes {
         other.tell(&())?;
         seen.results += other.finish::<Seen>()?.results;
     }
     Ok(seen)
 }
 
-/// A process of the team: of one worker, or of several threads.
-pub static WORKER: Role<(usize, Option<usize>), Seen> = Role {
+/// The workers of one process: see [`threads`].
+#[derive(Serialize, Deserialize)]
+pub struct Part {
+    others: usize,
+    crash: Option<usize>,
+}
+
+/// A worker process. A single worker is the process itself; several workers are its threads.
+pub static WORKER: Role<Part, Seen> = Role {
     name: "crash-worker",
-    play: |(workers, ending)| {
-        // Half is done: the master decides when it goes on.
-        let in_the_middle = || {
-            tell_parent(&())?;
-            receive_from_parent::<()>()?.context("the master is gone")
-        };
-        if workers > 1 {
-            return threads(workers, ending, in_the_middle);
+    play: |Part { others, crash }| {
+        if others + usize::from(crash.is_some()) > 1 {
+            return Ok(threads(others, crash, wait_for_the_master));
         }
-        let half = half();
-        in_the_middle()?;
-        if let Some(ending) = ending {
+        let first = first_half();
+        wait_for_the_master();
+        if let Some(ending) = crash {
             ENDINGS[ending].happen();
         }
-        let results = usize::from(half + other_half() == PRIMES);
+        let results = usize::from(first + second_half() == PRIMES);
         Ok(Seen { end: None, results })
     },
 };
 
+/// Tells the master that half of the work is done, and waits until the master answers.
+fn wait_for_the_master() {
+    let answer = tell_parent(&()).and_then(|()| receive_from_parent::<()>());
+    if !matches!(answer, Ok(Some(()))) {
+        // The master is gone, and nobody else wants the results.
+        process::exit(1);
+    }
+}
+
 /// How many primes both halves have together: <https://oeis.org/A000720>.
 const PRIMES: u32 = 4203;
 
-fn half() -> u32 {
+fn first_half() -> u32 {
     count_primes(0..20_000)
 }
 
-fn other_half() -> u32 {
+fn second_half() -> u32 {
     count_primes(20_000..40_000)
 }

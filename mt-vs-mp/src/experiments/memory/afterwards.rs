@@ -1,8 +1,8 @@
 //! What a fork costs afterwards: parent and child share each page until one of them writes to it.
 //!
-//! The first write stops at a page fault, in which the system copies the page. So workers that are
-//! forked when the data has been loaded share it, as long as they only read. (What counts references,
-//! as Python does, writes to what it reads.)
+//! The first write to a page is a page fault: the system copies the page before the write goes on.
+//! So workers that are forked after the data was loaded share it, as long as they only read it.
+//! (Python counts references, so it also writes to objects that it reads.)
 
 use std::{
     hint::black_box,
@@ -12,50 +12,50 @@ use std::{
 
 use anyhow::Context;
 use nix::sys::resource::{UsageWho, getrusage};
+use serde::{Deserialize, Serialize};
 
-use super::{Data, FirstWrite, MIB, PAGE, Pages, Parent, write};
+use super::{Data, FirstWrite, MIB, PAGE, Pages, Parent, write_to_each_page};
 use crate::{
     finding::{
         figure::{Unit, amount},
         table::Table,
     },
-    lab::{Lab, fork, memory, role::Role, trial},
+    lab::{Lab, fork, memory_use, role::Role, trial},
 };
 
 /// Forks a child that writes to the first pages of its parent's data, twice.
 pub fn first_write(data: &mut Data) -> anyhow::Result<Option<FirstWrite>> {
-    /// Enough for a figure.
-    const ENOUGH: usize = 16 << 20;
-    let size = data.bytes().len().min(ENOUGH);
+    const MOST: usize = 16 << 20;
+    let size = data.bytes().len().min(MOST);
     if size == 0 {
         return Ok(None);
     }
     let faults = || anyhow::Ok(getrusage(UsageWho::RUSAGE_SELF)?.minor_page_faults());
-    let (mut figures, mut to) = io::pipe().context("cannot make a pipe")?;
+    let (mut from_child, mut to_parent) = io::pipe().context("cannot make a pipe")?;
     let measure = || {
         let bytes = &mut data.bytes()[..size];
-        let before = faults()?;
+        let faults_before = faults()?;
         let start = Instant::now();
-        write(bytes);
+        write_to_each_page(bytes);
         let first = start.elapsed().as_secs_f64();
-        let faults = (faults()? - before) as f64;
+        let faults = (faults()? - faults_before) as f64;
         let start = Instant::now();
-        write(bytes);
+        write_to_each_page(bytes);
         let second = start.elapsed().as_secs_f64();
-        let figures = [first, second, faults].map(f64::to_ne_bytes);
-        Ok(to.write_all(figures.as_flattened())?)
+        let numbers = [first, second, faults].map(f64::to_ne_bytes);
+        Ok(to_parent.write_all(numbers.as_flattened())?)
     };
     // SAFETY: every thread that this trial has started has been joined.
     let child = unsafe { fork::child(measure) }?;
-    // With this one open, a child that dies would be waited for.
-    drop(to);
-    let mut bytes = [[0; 8]; 3];
-    figures
-        .read_exact(bytes.as_flattened_mut())
+    // Otherwise this process would wait for ever for a child that died.
+    drop(to_parent);
+    let mut numbers = [[0; 8]; 3];
+    from_child
+        .read_exact(numbers.as_flattened_mut())
         .context("the child died")?;
     child.join()?;
     let pages = (size / PAGE) as f64;
-    let [first, second, faults] = bytes.map(|bytes| f64::from_ne_bytes(bytes) / pages);
+    let [first, second, faults] = numbers.map(|bytes| f64::from_ne_bytes(bytes) / pages);
     Ok(Some(FirstWrite {
         first,
         second,
@@ -63,88 +63,98 @@ pub fn first_write(data: &mut Data) -> anyhow::Result<Option<FirstWrite>> {
     }))
 }
 
-/// How many workers use one data set.
 const WORKERS: usize = 8;
 
-/// Who loads the data set, and what each of the forked workers does with it.
-struct Using {
+/// How the master and its forked workers use one data set.
+struct Use {
     name: &'static str,
-    by_master: bool,
-    by_worker: fn(&mut Data, Parent) -> anyhow::Result<()>,
+    /// Whether the master loads the data before it forks.
+    master_loads: bool,
+    work: fn(&mut Data, Parent) -> anyhow::Result<()>,
 }
 
-const USES: &[Using] = &[
-    Using {
+const USES: &[Use] = &[
+    Use {
         name: "each loads its own",
-        by_master: false,
-        by_worker: |data, parent| {
+        master_loads: false,
+        work: |data, parent| {
             *data = Data::load(parent)?;
             Ok(())
         },
     },
-    Using {
+    Use {
         name: "the master loads it before it forks, all read it",
-        by_master: true,
-        by_worker: |data, _| {
-            read(data.bytes());
+        master_loads: true,
+        work: |data, _| {
+            read_each_page(data.bytes());
             Ok(())
         },
     },
-    Using {
+    Use {
         name: "the master loads it before it forks, all write to it",
-        by_master: true,
-        by_worker: |data, _| {
-            write(data.bytes());
+        master_loads: true,
+        work: |data, _| {
+            write_to_each_page(data.bytes());
             Ok(())
         },
     },
 ];
-/// What the master and its workers take of memory, all together, in bytes: what several share is
-/// counted once. `None` where the system does not tell.
-pub static TOGETHER: Role<(usize, u64), Option<f64>> = Role {
+
+/// What one trial measures.
+#[derive(Serialize, Deserialize)]
+pub struct Variant {
+    /// The row of [`USES`].
+    usage: usize,
+    /// The size of the data set, in bytes.
+    size: u64,
+}
+
+/// How much memory the master and its workers take together, in bytes: a page that several of them
+/// share counts once. `None` where the system does not tell.
+pub static TOGETHER: Role<Variant, Option<f64>> = Role {
     name: "memory-together",
-    play: |(using, memory)| together(&USES[using], memory),
+    play: |Variant { usage, size }| memory_of_all(&USES[usage], size),
 };
 
-fn together(using: &Using, memory: u64) -> anyhow::Result<Option<f64>> {
-    let of_size = |memory| Parent {
+fn memory_of_all(usage: &Use, size: u64) -> anyhow::Result<Option<f64>> {
+    let parent_with = |memory| Parent {
         memory,
         pages: Pages::Small,
     };
-    let mut data = Data::load(of_size(if using.by_master { memory } else { 0 }))?;
-    // Nobody writes to these pipes: a pipe ends when all who hold its other end have closed it.
-    let (leave, give_leave) = io::pipe().context("cannot make a pipe")?;
-    let (mut all_there, is_there) = io::pipe().context("cannot make a pipe")?;
-    let (mut give_leave, mut is_there) = (Some(give_leave), Some(is_there));
+    let mut data = Data::load(parent_with(if usage.master_loads { size } else { 0 }))?;
+    // Nobody writes to these pipes. A pipe's reader sees the end of file when the last process that
+    // has its writing end has closed it.
+    let (all_ready, ready) = io::pipe().context("cannot make a pipe")?;
+    let (may_end, hold) = io::pipe().context("cannot make a pipe")?;
+    let (mut ready, mut hold) = (Some(ready), Some(hold));
+    let await_end = |mut pipe: &io::PipeReader| pipe.read_to_end(&mut Vec::new());
     let mut workers = Vec::new();
     for _ in 0..WORKERS {
         let work = || {
-            // This child's copy. Kept, it would hold everybody's sign back.
-            give_leave = None;
-            (using.by_worker)(&mut data, of_size(memory))?;
-            is_there = None;
-            (&leave).read_to_end(&mut Vec::new())?;
+            // Closes this child's copy. If it stayed open, no worker would see the end of file.
+            hold = None;
+            (usage.work)(&mut data, parent_with(size))?;
+            ready = None;
+            await_end(&may_end)?;
             Ok(())
         };
         // SAFETY: this trial has started no thread.
         workers.push(unsafe { fork::child(work) }?);
     }
-    drop(is_there);
-    all_there.read_to_end(&mut Vec::new())?;
-    let all = workers
-        .iter()
-        .map(fork::Child::id)
-        .chain([std::process::id()]);
-    let all: Option<f64> = all
-        .map(|id| Some(memory::of(id)?.proportional as f64))
-        .sum();
-    drop(give_leave);
+    drop(ready);
+    await_end(&all_ready)?;
+    let mut ids: Vec<u32> = workers.iter().map(fork::Child::id).collect();
+    ids.push(std::process::id());
+    let sizes = ids
+        .into_iter()
+        .map(|id| Some(memory_use::of(id)?.proportional as f64));
+    let sum = sizes.sum();
+    drop(hold);
     workers.into_iter().try_for_each(fork::Child::join)?;
-    Ok(all)
+    Ok(sum)
 }
 
-/// A byte of each page.
-fn read(bytes: &[u8]) {
+fn read_each_page(bytes: &[u8]) {
     let sum: u64 = bytes
         .iter()
         .step_by(PAGE)
@@ -153,23 +163,22 @@ fn read(bytes: &[u8]) {
     black_box(sum);
 }
 
-/// How much memory they take together, in each of the uses.
+/// The memory of all, for each of the [`USES`].
 pub fn table(lab: &Lab, budget: Duration) -> anyhow::Result<Option<Table>> {
-    let data = lab.mode.pick(4, 16, 64) * MIB;
-    let all = lab.alternate(budget, 0..USES.len(), |&using| {
-        trial::run(&TOGETHER, &(using, data))
-    })?;
+    let size = lab.mode.pick(4, 16, 64) * MIB;
+    let variants = (0..USES.len()).map(|usage| Variant { usage, size });
+    let measured = lab.alternate(budget, variants, |variant| trial::run(&TOGETHER, variant))?;
     let title = format!(
         "{WORKERS} forked workers and their master, with one data set of {}:",
-        amount(data as f64, Unit::Bytes)
+        amount(size as f64, Unit::Bytes)
     );
     Ok(Some(Table::of(
         &title,
-        &all,
+        &measured,
         &[
-            ("how they use it", &|it| USES[it.variant].name.into()),
+            ("how they use it", &|it| USES[it.variant.usage].name.into()),
             ("memory of all", &|it| {
-                it.figure_if_any(Unit::Bytes, |&all| all).into()
+                it.figure_if_any(Unit::Bytes, |&sum| sum).into()
             }),
         ],
     )))

@@ -1,10 +1,12 @@
-//! Clients of a server: a program of its own, so that they share no process with what they measure.
+//! The clients of a server: threads of a process of their own, so that they share no process with
+//! what they measure.
 //!
-//! A *closed loop* asks as soon as it has been answered, which tells how much a server can do. It
-//! must not be used to time answers: while a server stalls, such clients wait and ask nothing, so
-//! one stall is one slow answer, whatever it would have cost those who meant to ask meanwhile. (Gil
-//! Tene calls this coordinated omission.) So times are taken by an *open loop*: requests are due at
-//! fixed moments, whatever the server does, and each time counts from when its request was due.
+//! In a *closed loop*, a client asks again as soon as it is answered. This shows how many requests
+//! a server can answer. It must not be used to time answers: while a server stalls, such clients
+//! wait and ask nothing, so a stall is one slow answer for each client, however many requests would
+//! have been delayed by it. (Gil Tene calls this coordinated omission.) So times come from an *open
+//! loop*: requests are due at fixed moments, whatever the server does, and each time counts from
+//! when its request was due.
 
 use std::{
     io::{Read, Write},
@@ -14,110 +16,90 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::lab::role::Role;
 
-/// A request whose answer takes longer has failed.
+/// The length of an answer without its head, in bytes.
+const ANSWER: usize = 1024;
+
+/// A longer wait for an answer is an error.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Load {
     pub port: u16,
     pub clients: usize,
-    /// How many requests a client sends before it connects anew.
-    pub per_connection: usize,
-    /// How many bytes an answer has, without its head.
-    pub answer: usize,
-    /// For how long, in milliseconds.
+    /// How many requests a client sends before it makes a new connection.
+    pub requests_per_connection: usize,
+    /// How long the clients ask, in milliseconds.
     pub span: u64,
-    /// How many requests are due in a second, from all clients together. `None`: a closed loop.
+    /// How many requests of all clients together are due in a second. `None`: a closed loop.
     pub rate: Option<f64>,
 }
 
-/// How the clients were served.
+/// How all clients together were served.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Served {
     /// How many requests were answered in a second.
     pub rate: f64,
-    /// How long half of the answers took at most, in seconds.
-    pub half: f64,
-    /// The same of 99 in 100.
-    pub most: f64,
+    /// The median time of an answer, in seconds.
+    pub median: f64,
+    pub percentile_99: f64,
     pub worst: f64,
 }
 
 pub static LOAD: Role<Load, Served> = Role {
     name: "servers: clients",
     play: |load| {
-        // The system may otherwise wake a client 50 µs late. Its threads inherit this.
+        // Without this, the system may wake a client 50 µs late. The threads inherit it.
         #[cfg(target_os = "linux")]
         nix::sys::prctl::set_timerslack(1).context("cannot ask for exact timers")?;
         let mut clients: Vec<Client> = (0..load.clients).map(|_| Client::new(load)).collect();
         if load.rate.is_some() {
-            // An open loop times answers, not connections: it has them before it begins.
+            // So that all clients are connected: an open loop times answers, not connections.
             clients.iter_mut().try_for_each(Client::ask)?;
         }
+        // Clients wait until it holds the time at which they begin.
         let begin = &OnceLock::new();
-        let all: anyhow::Result<Vec<(Vec<f64>, Instant)>> = thread::scope(|scope| {
-            let start = |(number, client)| {
-                let work = move || be_a_client(client, number, *begin.wait());
-                let started = thread::Builder::new().spawn_scoped(scope, work);
-                started.context("cannot start a client")
-            };
-            let started: Vec<_> = clients.into_iter().enumerate().map(start).collect();
-            // Also if some could not be started: the others wait for it.
+        let answers = thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for (number, client) in clients.into_iter().enumerate() {
+                let work = move || client.work(number, *begin.wait());
+                let thread = thread::Builder::new().spawn_scoped(scope, work);
+                threads.push(thread.context("cannot start a client"));
+            }
+            // Also if a client could not be started: the others wait for it.
             begin.get_or_init(Instant::now);
-            let joined = started.into_iter().map(|client| {
-                let joined = client?.join();
-                joined.unwrap_or_else(|_| bail!("a client panicked"))
-            });
-            joined.collect()
-        });
-        let all = all?;
+            let mut answers = Vec::new();
+            for thread in threads {
+                answers.push(thread?.join().expect("no client panics")?);
+            }
+            anyhow::Ok(answers)
+        })?;
         let begin = begin.get().context("nobody began")?;
-        let last = all.iter().map(|(_, end)| *end).max();
+        let last = answers.iter().map(|it| it.last).max();
         let span = last.context("there are no clients")?.duration_since(*begin);
-        let mut times: Vec<f64> = all.into_iter().flat_map(|(times, _)| times).collect();
+        let mut times: Vec<f64> = answers.into_iter().flat_map(|it| it.times).collect();
         times.sort_by(f64::total_cmp);
         ensure!(!times.is_empty(), "nothing was asked");
-        let at = |percent| times[(times.len() - 1) * percent / 100];
+        let percentile = |percent| times[(times.len() - 1) * percent / 100];
         Ok(Served {
             rate: times.len() as f64 / span.as_secs_f64(),
-            half: at(50),
-            most: at(99),
-            worst: at(100),
+            median: percentile(50),
+            percentile_99: percentile(99),
+            worst: percentile(100),
         })
     },
 };
 
-/// Returns the time that each answer took, and when the last one came.
-fn be_a_client(
-    mut client: Client,
-    number: usize,
-    begin: Instant,
-) -> anyhow::Result<(Vec<f64>, Instant)> {
-    let load = client.load;
-    let end = begin + Duration::from_millis(load.span);
-    let mut times = Vec::new();
-    for mine in 0.. {
-        let due = match load.rate {
-            None => Instant::now(),
-            Some(rate) => {
-                let before = mine * load.clients + number;
-                begin + Duration::from_secs_f64(before as f64 / rate)
-            }
-        };
-        // In a closed loop each asks once at least, so that there is something to count.
-        if due >= end && (mine > 0 || load.rate.is_some()) {
-            break;
-        }
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        client.ask()?;
-        times.push(due.elapsed().as_secs_f64());
-    }
-    Ok((times, Instant::now()))
+/// The answers that a client received.
+struct Answers {
+    /// How long each of them took, in seconds.
+    times: Vec<f64>,
+    /// When the last one came.
+    last: Instant,
 }
 
 struct Client {
@@ -138,6 +120,32 @@ impl Client {
         }
     }
 
+    /// Asks until the load's span is over.
+    fn work(mut self, number: usize, begin: Instant) -> anyhow::Result<Answers> {
+        let load = self.load;
+        let end = begin + Duration::from_millis(load.span);
+        let mut times = Vec::new();
+        loop {
+            let due = match load.rate {
+                None => Instant::now(),
+                Some(rate) => {
+                    // The clients take turns.
+                    let before = times.len() * load.clients + number;
+                    begin + Duration::from_secs_f64(before as f64 / rate)
+                }
+            };
+            // In a closed loop each client asks at least once, so that there is a time.
+            let may_end = load.rate.is_some() || !times.is_empty();
+            if due >= end && may_end {
+                let last = Instant::now();
+                return Ok(Answers { times, last });
+            }
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            self.ask()?;
+            times.push(due.elapsed().as_secs_f64());
+        }
+    }
+
     /// Sends a request, and waits for all of its answer.
     fn ask(&mut self) -> anyhow::Result<()> {
         let mut connection = match self.connection.take() {
@@ -148,8 +156,8 @@ impl Client {
             }
         };
         self.asked += 1;
-        let is_last = self.asked >= self.load.per_connection;
-        let request = request(&format!("/?bytes={}", self.load.answer), is_last);
+        let is_last = self.asked >= self.load.requests_per_connection;
+        let request = request(&format!("/?bytes={ANSWER}"), is_last);
         connection
             .write_all(request.as_bytes())
             .context("cannot send a request")?;
@@ -161,7 +169,7 @@ impl Client {
             filled += read;
             let received = &self.received[..filled];
             let head = received.windows(4).position(|four| four == b"\r\n\r\n");
-            if head.is_some_and(|head| filled >= head + 4 + self.load.answer) {
+            if head.is_some_and(|head| filled >= head + 4 + ANSWER) {
                 ensure!(received.starts_with(b"HTTP/1.1 200 "), "a server refused");
                 break;
             }

@@ -1,4 +1,4 @@
-//! A server to be measured: this same program, started as `serve` in processes of its own.
+//! A server that is measured: this same program, started as `serve`.
 
 use std::{
     env,
@@ -12,17 +12,17 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::lab::memory;
+use crate::lab::memory_use;
 
 pub struct Server {
     child: Child,
-    /// Kept open: who writes to a pipe without a reader may end.
+    /// Kept open: the server writes its log to this pipe.
     _stdout: BufReader<ChildStdout>,
     pub port: u16,
 }
 
 impl Server {
-    /// Returns when it listens. `stderr` is where its last words go.
+    /// Returns when it listens.
     pub fn start(options: &[&str], stderr: Stdio) -> anyhow::Result<Self> {
         let mut command = Command::new(env::current_exe().context("cannot find this program")?);
         command
@@ -44,7 +44,7 @@ impl Server {
             _stdout: BufReader::new(stdout),
             port: 0,
         };
-        // Its address ends its first line.
+        // The first line ends with the address.
         let mut line = String::new();
         server._stdout.read_line(&mut line)?;
         let port = line.trim_end().trim_end_matches('/').rsplit(':').next();
@@ -54,12 +54,12 @@ impl Server {
         Ok(server)
     }
 
-    /// What all its processes take together, in bytes.
+    /// The memory of all its processes together, in bytes.
     pub fn memory(&self) -> Option<f64> {
-        Some(memory::of_family(self.child.id())? as f64)
+        Some(memory_use::of_family(self.child.id())? as f64)
     }
 
-    /// Tells it to end, and waits until it has.
+    /// Tells it to end, and waits for its end.
     pub fn end(mut self) -> anyhow::Result<()> {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM)
             .context("cannot end a server")?;
@@ -69,7 +69,6 @@ impl Server {
     }
 }
 
-/// Its workers end with it.
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -1,4 +1,5 @@
-//! The writers as processes: each with a copy of the counter, or all with one in shared memory.
+//! The writers as processes: each with its own copy of the counter, or all with one counter in
+//! shared memory.
 
 use std::{
     num::NonZeroUsize,
@@ -10,7 +11,7 @@ use anyhow::Context;
 use super::{Clock, EACH, WRITERS};
 use crate::lab::{mapping::Mapping, team::Team};
 
-/// Each child counts in its own copy of the memory, and the parent's stays as it was.
+/// Each child counts in its own copy of the parent's memory. The parent's counter stays 0.
 pub fn copies(clock: &mut Clock) -> anyhow::Result<u64> {
     let counter = AtomicU64::new(0);
     by_processes(clock, || {
@@ -19,11 +20,11 @@ pub fn copies(clock: &mut Clock) -> anyhow::Result<u64> {
     Ok(counter.into_inner())
 }
 
-/// The memory is asked for in one piece that stays one when the process forks.
+/// The system is asked for memory that is not copied when the process forks.
 pub fn in_shared_memory(clock: &mut Clock) -> anyhow::Result<u64> {
     let memory = shared::<AtomicU64>()?;
-    // SAFETY: the memory is large enough, aligned to a page and zeroed, which is an atomic zero. It
-    // outlives `counter`, and all who share it use it as an atomic.
+    // SAFETY: the memory is large enough, aligned to a page, and zeroed, which is an atomic zero.
+    // It outlives `counter`, and all processes that share it use it as an atomic.
     let counter = unsafe { memory.start::<AtomicU64>().as_ref() };
     by_processes(clock, || {
         counter.fetch_add(1, Relaxed);
@@ -37,7 +38,9 @@ fn shared<T>() -> anyhow::Result<Mapping> {
 
 fn by_processes(clock: &mut Clock, count: impl Fn()) -> anyhow::Result<()> {
     let write = |_| {
-        (0..EACH).for_each(|_| count());
+        for _ in 0..EACH {
+            count();
+        }
         Ok(())
     };
     // SAFETY: this trial has started no thread.
@@ -52,7 +55,7 @@ fn by_processes(clock: &mut Clock, count: impl Fn()) -> anyhow::Result<()> {
 #[cfg(target_os = "linux")]
 pub use robust::{ORPHANED_LOCK, with_a_mutex};
 
-/// A mutex of the system's in shared memory, which outlives its owner.
+/// A mutex of the system in shared memory. It outlives the process that has locked it.
 #[cfg(target_os = "linux")]
 mod robust {
     use std::{cell::UnsafeCell, mem::MaybeUninit};
@@ -75,10 +78,10 @@ mod robust {
 
     pub fn with_a_mutex(clock: &mut Clock) -> anyhow::Result<u64> {
         let memory = shared::<Locked>()?;
-        let locked = new(&memory, true)?;
+        let locked = initialise(&memory, true)?;
         by_processes(clock, || {
-            // SAFETY: the mutex was made, and is unlocked by who locked it; the counter is used by
-            // its owner alone.
+            // SAFETY: the mutex is initialised, and the process that locks it unlocks it. Only the
+            // process that has locked it uses the counter.
             unsafe {
                 libc::pthread_mutex_lock(locked.mutex.get());
                 *locked.counter.get() += 1;
@@ -89,13 +92,12 @@ mod robust {
         Ok(unsafe { *locked.counter.get() })
     }
 
-    /// Makes the mutex. It may be used by all processes that share the memory.
-    fn new(memory: &Mapping, robust: bool) -> anyhow::Result<&Locked> {
-        // SAFETY: the memory is large enough, aligned to a page and zeroed.
+    /// Initialises the mutex. All processes that share the memory may use it.
+    fn initialise(memory: &Mapping, robust: bool) -> anyhow::Result<&Locked> {
+        // SAFETY: the memory is large enough, aligned to a page, and zeroed.
         let locked = unsafe { memory.start::<Locked>().as_ref() };
         let mut attributes = MaybeUninit::uninit();
-        // SAFETY: each of the calls is given what the one before has made, and nobody uses the mutex
-        // yet.
+        // SAFETY: the first call initialises the attributes, and nobody uses the mutex yet.
         let error = unsafe {
             libc::pthread_mutexattr_init(attributes.as_mut_ptr());
             let attributes = attributes.as_mut_ptr();
@@ -109,8 +111,8 @@ mod robust {
         Ok(locked)
     }
 
-    /// What the next process finds whose predecessor was killed as the lock's owner.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    /// What happens to a process that wants the lock after its owner was killed.
+    #[derive(Clone, Copy, Serialize, Deserialize)]
     pub enum Next {
         IsTold,
         Waits,
@@ -120,11 +122,11 @@ mod robust {
         pub fn cell(self) -> Cell {
             match self {
                 Self::IsTold => {
-                    let text = "is told (EOWNERDEAD), has the lock, and can put things right";
+                    let text = "is told (EOWNERDEAD), gets the lock, and can repair the data";
                     Cell::outcome(text, true)
                 }
                 Self::Waits => {
-                    let text = "waits for ever: the lock has an owner, and that is gone";
+                    let text = "waits for ever: the lock's owner is gone";
                     Cell::outcome(text, false)
                 }
             }
@@ -136,9 +138,9 @@ mod robust {
         name: "sharing-orphaned-lock",
         play: |robust| {
             let memory = shared::<Locked>()?;
-            let mutex = new(&memory, robust)?.mutex.get();
+            let mutex = initialise(&memory, robust)?.mutex.get();
             let lock_and_die = || {
-                // SAFETY: the mutex was made.
+                // SAFETY: the mutex is initialised.
                 unsafe { libc::pthread_mutex_lock(mutex) };
                 nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL)?;
                 Ok(())
@@ -146,14 +148,15 @@ mod robust {
             // SAFETY: this trial has started no thread.
             let owner = unsafe { fork::child(lock_and_die) }?;
             ensure!(owner.join().is_err(), "the owner was not killed");
-            // It has no owner that could ever unlock it: who finds it locked would wait for ever.
-            // SAFETY: the mutex was made.
+            // This only tries, because the owner can never unlock it: if the mutex is still locked
+            // (EBUSY), a wait for it would never end.
+            // SAFETY: the mutex is initialised.
             match unsafe { libc::pthread_mutex_trylock(mutex) } {
                 libc::EOWNERDEAD => {}
                 libc::EBUSY => return Ok(Next::Waits),
-                error => bail!("the next one got {error} and not the lock"),
+                error => bail!("the lock cannot be tried: error {error}"),
             }
-            // SAFETY: we own the mutex.
+            // SAFETY: this process owns the mutex.
             let error = unsafe {
                 libc::pthread_mutex_consistent(mutex);
                 libc::pthread_mutex_unlock(mutex);

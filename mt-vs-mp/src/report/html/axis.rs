@@ -1,12 +1,19 @@
-//! Where a value stands along an axis, and which values are written beside it.
+//! The position of a value along an axis, and the values that are written beside the axis.
 
 use crate::finding::{
     figure::{Unit, amount},
+    interval::Interval,
     plot::Axis,
 };
 
-/// About so many values are written beside an axis.
+/// About five values are written beside an axis.
 const TICKS: f64 = 5.0;
+
+/// The values that a picture of an interval shows: its median, and its ends if it has any.
+pub fn shown(interval: Interval) -> Vec<f64> {
+    let ends = interval.ends().into_iter().flatten();
+    ends.chain([interval.median]).collect()
+}
 
 /// The part of an axis that a picture shows.
 pub struct Scale {
@@ -18,7 +25,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// It shows all of the values that can stand on this axis. `None` if there are none.
+    /// It covers all values that have a position on this axis. `None` if no value has one.
     pub fn over(axis: &Axis, values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let fits = |value: &f64| value.is_finite() && (*value > 0.0 || !axis.logarithmic);
         let values: Vec<f64> = values.into_iter().filter(fits).collect();
@@ -39,23 +46,23 @@ impl Scale {
         })
     }
 
-    /// 0 at its beginning, 1 at its end. `None` for a value that has no place on it, as zero has
-    /// none on a logarithmic axis.
-    pub fn place(&self, value: f64) -> Option<f64> {
+    /// From 0 at its beginning to 1 at its end. `None` for a value that has no position on it, as
+    /// zero has none on a logarithmic axis.
+    pub fn position(&self, value: f64) -> Option<f64> {
         let along = |value: f64| if self.logarithmic { value.ln() } else { value };
-        let place = (along(value) - along(self.low)) / (along(self.high) - along(self.low));
-        place.is_finite().then_some(place)
+        let position = (along(value) - along(self.low)) / (along(self.high) - along(self.low));
+        position.is_finite().then_some(position)
     }
 
-    /// The places of the written values, and how they are written.
+    /// The position and the text of each value that is written beside the axis.
     pub fn ticks(&self) -> impl Iterator<Item = (f64, String)> {
         self.ticks
             .iter()
-            .filter_map(|&tick| Some((self.place(tick)?, label(tick, self.unit))))
+            .filter_map(|&tick| Some((self.position(tick)?, label(tick, self.unit))))
     }
 }
 
-/// Bytes are counted by powers of two, and everything else by powers of ten.
+/// Bytes have ticks at powers of two, and all other units at powers of ten.
 fn base(unit: Unit) -> f64 {
     match unit {
         Unit::Bytes | Unit::BytesPerSecond => 2.0,
@@ -63,12 +70,12 @@ fn base(unit: Unit) -> f64 {
     }
 }
 
-/// Each is as many times the one before.
+/// Ticks at equal ratios.
 fn powers(low: f64, high: f64, base: f64) -> Vec<f64> {
-    // A logarithm is rounded: that of 1000 may be a trifle less than 3.
-    const TRIFLE: f64 = 1e-9;
-    let first = (low.log(base) + TRIFLE).floor() as i32;
-    let last = (high.log(base) - TRIFLE).ceil() as i32;
+    // Logarithms are rounded: that of 1000 may be slightly less than 3.
+    const ROUNDING: f64 = 1e-9;
+    let first = (low.log(base) + ROUNDING).floor() as i32;
+    let last = (high.log(base) - ROUNDING).ceil() as i32;
     let stride = (f64::from(last - first) / TICKS).ceil().max(1.0) as i32;
     let steps = ((last - first + stride - 1) / stride).max(1);
     (0..=steps)
@@ -76,7 +83,7 @@ fn powers(low: f64, high: f64, base: f64) -> Vec<f64> {
         .collect()
 }
 
-/// Multiples of a round number.
+/// Ticks at multiples of a round number.
 fn multiples(low: f64, high: f64, unit: Unit) -> Vec<f64> {
     let step = round_up((high - low) / TICKS, unit);
     let first = (low / step).floor();
@@ -86,7 +93,7 @@ fn multiples(low: f64, high: f64, unit: Unit) -> Vec<f64> {
         .collect()
 }
 
-/// To 1, 2 or 5 times a power of ten, or to a power of two if bytes are counted.
+/// To 1, 2 or 5 times a power of ten, or to a power of two for bytes.
 fn round_up(step: f64, unit: Unit) -> f64 {
     let smallest = match unit {
         Unit::Bytes | Unit::BytesPerSecond | Unit::Count => 1.0,
@@ -104,7 +111,7 @@ fn round_up(step: f64, unit: Unit) -> f64 {
         .unwrap_or(step)
 }
 
-/// Like [`amount`], without digits that say nothing: `64 MiB`, not `64.0 MiB`.
+/// Like [`amount`], without zeros at the end of a fraction: `64 MiB`, not `64.0 MiB`.
 fn label(value: f64, unit: Unit) -> String {
     if value == 0.0 {
         return "0".to_owned();
@@ -129,8 +136,8 @@ mod tests {
         };
         let scale = Scale::over(&axis, values.iter().copied()).expect("there are values");
         for value in values {
-            let place = scale.place(*value).expect("it has a place");
-            assert!((0.0..=1.0).contains(&place), "{value} is at {place}");
+            let position = scale.position(*value).expect("it has a position");
+            assert!((0.0..=1.0).contains(&position), "{value} is at {position}");
         }
         scale.ticks().map(|(_, label)| label).collect()
     }
@@ -142,7 +149,7 @@ mod tests {
             ["1", "2", "3", "4"]
         );
         assert_eq!(
-            labels(false, Unit::Times, &[0.0, 1.93]),
+            labels(false, Unit::Ratio, &[0.0, 1.93]),
             ["0", "0.5 ×", "1 ×", "1.5 ×", "2 ×"]
         );
         assert_eq!(
@@ -170,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_stand_on_an_axis_has_no_place_there() {
+    fn zero_has_no_position_on_a_logarithmic_axis() {
         let axis = Axis {
             logarithmic: true,
             ..Axis::linear("", Unit::Count)
         };
         let scale = Scale::over(&axis, [0.0, 1.0, 100.0]).expect("there are values");
-        assert_eq!(scale.place(0.0), None);
-        assert_eq!(scale.place(10.0), Some(0.5));
+        assert_eq!(scale.position(0.0), None);
+        assert_eq!(scale.position(10.0), Some(0.5));
         assert!(Scale::over(&axis, [0.0, f64::NAN]).is_none());
     }
 }

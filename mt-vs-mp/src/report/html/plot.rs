@@ -1,17 +1,18 @@
-//! A plot as SVG: its lines, the interval of each point, and what each line is.
+//! A plot as SVG: its lines, the interval of each point, and a legend.
 //!
-//! Written by hand and not by a plotting library, because those write their colours into the
-//! picture: here classes stand, and the style sheet gives them a colour for light and for dark.
+//! It uses no plotting library, because these write colours into the picture. Here, the picture
+//! holds names of classes, and the style sheet gives each class a colour, for light and for dark.
 
 use maud::{Markup, html};
 
-use super::axis::Scale;
+use super::axis::{Scale, shown};
 use crate::finding::{
     figure::{Figure, amount},
     plot::{Line, Plot, Point},
 };
 
-/// The picture's size and its margins, in its own units: it is shown as wide as there is room.
+/// The picture's size and its margins, in its own units. The page scales the picture to the width
+/// that it has.
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 270.0;
 const LEFT: f64 = 70.0;
@@ -19,7 +20,7 @@ const RIGHT: f64 = WIDTH - 26.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = HEIGHT - 42.0;
 
-/// Colour is never the only sign: each line has a mark of its own shape.
+/// Lines differ by colour and by the shape of their marks.
 const MARKS: [&str; 4] = [
     "M-3.6,0a3.6,3.6 0 1,0 7.2,0a3.6,3.6 0 1,0 -7.2,0z",
     "M-3.2,-3.2h6.4v6.4h-6.4z",
@@ -27,16 +28,16 @@ const MARKS: [&str; 4] = [
     "M0,-4.8l4.8,4.8l-4.8,4.8l-4.8,-4.8z",
 ];
 
-/// As many colours as the style sheet has.
+/// The number of colours in the style sheet.
 const COLOURS: usize = 6;
 
-/// The whole figure: title, picture, legend.
+/// The picture with its title and its legend.
 pub fn figure(plot: &Plot) -> Markup {
     let measured = plot.lines.iter().filter(|line| line.is_measured());
     let values = measured.flat_map(|line| &line.points);
     let x = Scale::over(&plot.x, values.clone().map(|point| point.x));
-    let y = values.flat_map(|point| [point.y.low, point.y.median, point.y.high]);
-    // Lengths from zero can be compared by eye.
+    let y = values.flat_map(|point| shown(point.y));
+    // From zero, if the axis is linear: then heights can be compared by eye.
     let y = Scale::over(&plot.y, y.chain([0.0]));
     let (Some(x), Some(y)) = (x, y) else {
         return html! { p.note { (plot.title) ": there is nothing to draw." } };
@@ -54,9 +55,9 @@ pub fn figure(plot: &Plot) -> Markup {
                 }
             }
             (legend(plot))
-            @let lost = picture.without_a_place();
-            @if lost > 0 {
-                p.note { (lost) " values at or below zero have no place on a logarithmic axis." }
+            @let missing = picture.points_without_position();
+            @if missing > 0 {
+                p.note { (missing) " values at or below zero have no place on a logarithmic axis." }
             }
         }
     }
@@ -70,34 +71,40 @@ struct Picture<'a> {
 
 impl Picture<'_> {
     fn across(&self, x: f64) -> Option<f64> {
-        Some(LEFT + self.x.place(x)? * (RIGHT - LEFT))
+        Some(LEFT + self.x.position(x)? * (RIGHT - LEFT))
     }
 
     fn down(&self, y: f64) -> Option<f64> {
-        Some(BOTTOM - self.y.place(y)? * (BOTTOM - TOP))
+        Some(BOTTOM - self.y.position(y)? * (BOTTOM - TOP))
     }
 
     fn position(&self, point: &Point) -> Option<(f64, f64)> {
         Some((self.across(point.x)?, self.down(point.y.median)?))
     }
 
-    fn without_a_place(&self) -> usize {
+    /// The lower and the upper end of the point's interval, if it has one.
+    fn ends(&self, point: &Point) -> Option<(f64, f64)> {
+        let [low, high] = point.y.ends()?;
+        Some((self.down(low)?, self.down(high)?))
+    }
+
+    fn points_without_position(&self) -> usize {
         let points = self.plot.lines.iter().flat_map(|line| &line.points);
         points
             .filter(|point| self.position(point).is_none())
             .count()
     }
 
-    /// The grid, and what is written beside it.
+    /// The grid, and the values and labels beside it.
     fn frame(&self) -> Markup {
         html! {
-            @for (place, label) in self.y.ticks() {
-                @let y = BOTTOM - place * (BOTTOM - TOP);
+            @for (position, label) in self.y.ticks() {
+                @let y = BOTTOM - position * (BOTTOM - TOP);
                 line.grid x1=(LEFT) x2=(RIGHT) y1=(px(y)) y2=(px(y)) {}
                 text.tick.end x=(LEFT - 7.0) y=(px(y + 4.0)) { (label) }
             }
-            @for (place, label) in self.x.ticks() {
-                @let x = LEFT + place * (RIGHT - LEFT);
+            @for (position, label) in self.x.ticks() {
+                @let x = LEFT + position * (RIGHT - LEFT);
                 line.grid x1=(px(x)) x2=(px(x)) y1=(BOTTOM) y2=(BOTTOM + 4.0) {}
                 text.tick.middle x=(px(x)) y=(BOTTOM + 17.0) { (label) }
             }
@@ -114,8 +121,7 @@ impl Picture<'_> {
                     @if let Some((x, y)) = self.position(point) {
                         g.point {
                             title { (self.words(line, point)) }
-                            @if let (Some(low), Some(high)) =
-                                (self.down(point.y.low), self.down(point.y.high)) {
+                            @if let Some((low, high)) = self.ends(point) {
                                 line.interval x1=(px(x)) x2=(px(x)) y1=(px(low)) y2=(px(high)) {}
                             }
                             path.mark d=(mark(number)) transform={ "translate(" (px(x)) " " (px(y)) ")" } {}
@@ -126,8 +132,8 @@ impl Picture<'_> {
         }
     }
 
-    /// What the measured lines are compared with. It may leave the picture, so a picture within the
-    /// picture cuts it off.
+    /// A line for comparison. It may be longer than the axes, so it is drawn in an inner picture,
+    /// which cuts it off.
     fn reference(&self, line: &Line) -> Markup {
         let (width, height) = (RIGHT - LEFT, BOTTOM - TOP);
         html! {
@@ -139,12 +145,12 @@ impl Picture<'_> {
     }
 
     fn path(&self, line: &Line) -> String {
-        let places = line.points.iter().filter_map(|point| self.position(point));
-        let places = places.map(|(x, y)| format!("{},{}", px(x), px(y)));
-        format!("M{}", places.collect::<Vec<_>>().join("L"))
+        let positions = line.points.iter().filter_map(|point| self.position(point));
+        let positions = positions.map(|(x, y)| format!("{},{}", px(x), px(y)));
+        format!("M{}", positions.collect::<Vec<_>>().join("L"))
     }
 
-    /// What one learns by pointing at a point.
+    /// The text that a browser shows when the mouse is over the point.
     fn words(&self, line: &Line, point: &Point) -> String {
         let (at, x) = (amount(point.x, self.plot.x.unit), &self.plot.x.label);
         let y = Figure::new(point.y, self.plot.y.unit);
@@ -152,7 +158,7 @@ impl Picture<'_> {
     }
 }
 
-/// Text and not part of the picture, so that it wraps.
+/// It is text outside the picture, so that it wraps.
 fn legend(plot: &Plot) -> Markup {
     html! {
         ul.legend {
@@ -181,7 +187,7 @@ fn mark(number: usize) -> &'static str {
     MARKS[number % MARKS.len()]
 }
 
-/// A tenth of a unit is finer than any screen.
-pub fn px(place: f64) -> String {
-    format!("{place:.1}")
+/// A coordinate. A tenth of a unit is finer than any screen.
+pub fn px(coordinate: f64) -> String {
+    format!("{coordinate:.1}")
 }

@@ -1,4 +1,4 @@
-//! A table, in a frame of its own that scrolls when there is no room for it.
+//! A table, in a frame that scrolls if the table is wider than the page.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,7 @@ use crate::finding::table::{Cell, Table};
 
 pub fn framed(table: &Table) -> Markup {
     html! {
-        // Reached by the keyboard too, to be scrolled.
+        // With `tabindex`, the keyboard can reach the frame and scroll it.
         div.table role="region" tabindex="0" aria-label=(table.title) {
             table {
                 caption { span { (table.title) } }
@@ -41,14 +41,13 @@ fn cells(table: &Table, row: &[Cell]) -> Markup {
 fn content(cell: &Cell) -> Markup {
     match cell {
         Cell::Text(text) => html! { (text) },
-        Cell::Figure(figure) => {
-            let (median, interval) = figure.parts();
-            html! {
-                span.median title={ (figure.interval.samples) " samples" } { (median) }
+        Cell::Figure(figure) => html! {
+            span.median title={ (figure.interval.samples) " samples" } { (figure.median()) }
+            @if let Some(range) = figure.range() {
                 " "
-                span.range { (interval) }
+                span.range { (range) }
             }
-        }
+        },
         Cell::Outcome { text, good } => html! {
             span.outcome.good[*good].bad[!good] {
                 span.sign { (if *good { "✓" } else { "✗" }) }
@@ -58,7 +57,7 @@ fn content(cell: &Cell) -> Markup {
     }
 }
 
-/// Numbers stand one under the other.
+/// The class of a column: one of numbers only is aligned to the right.
 fn class(table: &Table, column: usize) -> Option<&'static str> {
     let mut cells = table.rows.iter().filter_map(|row| row.get(column));
     let number = |cell: &Cell| match cell {

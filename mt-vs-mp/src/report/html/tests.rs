@@ -3,7 +3,7 @@
 use roxmltree::{Document, Node};
 
 use super::*;
-use crate::report::made_up;
+use crate::{finding::table::Cell, report::made_up};
 
 /// The page's body, which is XML too. (Its head is not: `meta` has no end.)
 fn body(page: &str) -> Document<'_> {
@@ -25,7 +25,7 @@ fn text(node: Node) -> String {
     texts.filter_map(|node| node.text()).collect()
 }
 
-/// By its id.
+/// The element of this id.
 fn element<'a, 'i>(document: &'a Document<'i>, id: &str) -> Node<'a, 'i> {
     let mut found = document
         .descendants()
@@ -52,13 +52,9 @@ fn the_ledger_and_a_section_give_each_experiments_claim_verdict_and_figures() {
     assert_eq!(links, ["#dots", "#matrix", "#lines", "#wide", "#absent"]);
     for entry in &report.experiments {
         let section = element(&body, &entry.name);
-        for place in [section, ledger] {
-            assert!(text(place).contains(&entry.claim), "{}", text(place));
-            assert!(
-                text(place).contains(entry.finding.verdict.word()),
-                "{}",
-                text(place)
-            );
+        for text in [text(section), text(ledger)] {
+            assert!(text.contains(&entry.claim), "{text}");
+            assert!(text.contains(entry.finding.verdict.word()), "{text}");
         }
         assert!(text(ledger).contains(&unbroken(&entry.finding.headline)));
         assert!(text(section).contains(&entry.finding.reason));
@@ -124,6 +120,27 @@ fn a_plot_has_a_point_for_each_point_and_a_table_a_dot_for_each_row() {
 }
 
 #[test]
+fn a_figure_of_fewer_than_six_samples_has_no_interval_in_tables_dots_and_plots() {
+    let mut report = made_up::report();
+    let Cell::Figure(figure) = &mut report.experiments[0].finding.tables[0].rows[0][1] else {
+        panic!("it is a figure");
+    };
+    figure.interval.samples = 5;
+    let line = &mut report.experiments[2].finding.plots[0].lines[0];
+    line.points[0].y.samples = 5;
+    let intervals = |report: &Report| {
+        let page = page(report);
+        let body = body(&page);
+        ["range", "interval"].map(|class| all(body.root(), class).len())
+    };
+    let [ranges, lines] = intervals(&made_up::report());
+    assert_eq!(intervals(&report), [ranges - 1, lines - 2]);
+    let page = page(&report);
+    assert!(page.contains("<title>thread: 25.0 µs</title>"), "{page}");
+    assert!(page.contains("1.00 ×, 5 samples"), "{page}");
+}
+
+#[test]
 fn a_dot_has_the_name_of_its_row_however_many_columns_that_takes() {
     let mut report = made_up::report();
     let table = &mut report.experiments[0].finding.tables[0];
@@ -153,7 +170,7 @@ fn a_figure_in_a_sentence_is_not_broken() {
 }
 
 #[test]
-fn points_without_a_place_on_a_logarithmic_axis_are_counted() {
+fn points_without_a_position_on_a_logarithmic_axis_are_counted() {
     let mut report = made_up::report();
     report.experiments[2].finding.plots[1].lines[0].points[0].x = 0.0;
     let page = page(&report);

@@ -1,24 +1,23 @@
-//! What Linux says of a process's memory, in bytes. Elsewhere all of it is `None`.
+//! The memory that a process uses, as Linux tells it, in bytes. On other systems it is `None`.
 
-/// What a process takes of memory.
+/// The memory that a process uses.
 #[cfg_attr(not(unix), expect(dead_code, reason = "only Linux tells"))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
-    /// What is nobody else's, in pages, and the page tables that map what the process has.
+    /// The pages that no other process shares, and the page tables.
     ///
-    /// Not in it: the stack that each thread and each process has in the kernel, and the kernel's
-    /// record of it. These are the same for both, about 20 KiB.
+    /// It does not contain the stack in the kernel and the kernel's record, which each thread and
+    /// each process has: about 20 KiB for either.
     pub private: u64,
-    /// Its part of everything: a page that four processes share counts a quarter for each
-    /// (proportional set size).
+    /// The proportional set size: a page that four processes share counts a quarter for each.
     pub proportional: u64,
-    /// The tables that say where the process's memory is.
+    /// The tables that map the process's addresses to pages of memory.
     pub page_tables: u64,
-    /// How much of the process's own memory lies in huge pages.
+    /// The part of the process's memory that lies in huge pages.
     pub huge: u64,
 }
 
-/// Of this process.
+/// The memory of this process.
 pub fn own() -> Option<Memory> {
     of(std::process::id())
 }
@@ -38,11 +37,11 @@ pub fn of(process: u32) -> Option<Memory> {
     })
 }
 
-/// The proportional part of a process and of its children together.
+/// The proportional set sizes of a process and its children, added up.
 #[cfg(target_os = "linux")]
 pub fn of_family(process: u32) -> Option<u64> {
-    let main = procfs::process::Process::new(process as i32).ok()?;
-    let children = main.task_main_thread().ok()?.children().ok()?;
+    let parent = procfs::process::Process::new(process as i32).ok()?;
+    let children = parent.task_main_thread().ok()?.children().ok()?;
     let all = children.into_iter().chain([process]);
     all.map(|process| Some(of(process)?.proportional)).sum()
 }

@@ -1,6 +1,6 @@
-//! What limits the number of processes here, and how many more each limit leaves room for.
+//! The limits on the number of processes here, and how many more each of them allows.
 //!
-//! To the system a thread is a process that shares its memory, so each of these counts both.
+//! To Linux, a thread is a process that shares its memory, so each of its limits counts both.
 
 use nix::sys::resource::Resource;
 
@@ -8,16 +8,19 @@ use nix::sys::resource::Resource;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limit {
     pub name: String,
-    /// `None`: it limits nobody, or not us.
+    /// `None` if there is no limit, or none for this process.
     pub most: Option<u64>,
-    /// How many of them there are already.
+    /// How many of `most` are already in use.
     pub used: u64,
 }
 
 impl Limit {
     pub fn new(name: impl Into<String>, most: Option<u64>, used: u64) -> Self {
-        let name = name.into();
-        Self { name, most, used }
+        Self {
+            name: name.into(),
+            most,
+            used,
+        }
     }
 
     /// How many more there may be.
@@ -26,7 +29,7 @@ impl Limit {
     }
 }
 
-/// Which of them would be hit first, and how many more it leaves room for.
+/// The limit that would be reached first, and how many more it allows.
 pub fn first(limits: &[Limit]) -> Option<(&Limit, u64)> {
     let bounded = limits
         .iter()
@@ -34,7 +37,8 @@ pub fn first(limits: &[Limit]) -> Option<(&Limit, u64)> {
     bounded.min_by_key(|(_, room)| *room)
 }
 
-/// What a user may have. On macOS nix does not offer it; `kern.maxprocperuid` says the same there.
+/// The limit on the processes of a user. nix does not offer it on macOS; there,
+/// `kern.maxprocperuid` tells the same limit.
 #[cfg(not(target_os = "macos"))]
 pub const NPROC: Option<Resource> = Some(Resource::RLIMIT_NPROC);
 #[cfg(target_os = "macos")]
@@ -56,7 +60,7 @@ mod system {
     use super::Limit;
     use crate::lab::cgroup::groups;
 
-    /// All that count processes. What they take of memory is another matter.
+    /// All limits that count processes. (The memory that processes need is another limit.)
     pub fn of_processes() -> Vec<Limit> {
         let all = LoadAverage::current().map_or(0, |load| load.max.into());
         let kernel = [
@@ -83,7 +87,7 @@ mod system {
             .collect()
     }
 
-    /// `RLIMIT_NPROC`, which counts what a user has, in all sessions together.
+    /// `RLIMIT_NPROC`, which counts a user's processes and threads in all sessions.
     fn of_the_user() -> Limit {
         let name = "RLIMIT_NPROC (ulimit -u)";
         if exempt() {
@@ -97,21 +101,22 @@ mod system {
         Limit::new(name, most, of_this_user())
     }
 
-    /// Whether `RLIMIT_NPROC` does not bind us. It spares the user root, and who may administer resources or the system
-    /// (`CAP_SYS_RESOURCE`, `CAP_SYS_ADMIN`), but not the root of a user namespace. See
-    /// getrlimit(2).
+    /// Whether `RLIMIT_NPROC` does not limit this process. It does not limit the user root, nor a
+    /// process with the capability `CAP_SYS_RESOURCE` or `CAP_SYS_ADMIN`. But it limits the root of
+    /// a user namespace. See getrlimit(2).
     pub fn exempt() -> bool {
+        // CAP_SYS_RESOURCE and CAP_SYS_ADMIN.
         const CAPABILITIES: u64 = 1 << 24 | 1 << 21;
         let status = Process::myself().and_then(|process| process.status());
         let able = status.is_ok_and(|status| status.capeff & CAPABILITIES != 0);
-        // In a namespace of users, not all of them are mapped.
-        let everyone = fs::read_to_string("/proc/self/uid_map").map_or(true, |map| {
+        // A user namespace other than the first one usually maps only some of the ids.
+        let all_ids = fs::read_to_string("/proc/self/uid_map").map_or(true, |map| {
             map.split_whitespace().eq(["0", "0", "4294967295"])
         });
-        everyone && (able || getuid().is_root())
+        all_ids && (able || getuid().is_root())
     }
 
-    /// How many processes and threads this user has.
+    /// The number of this user's processes and threads.
     pub fn of_this_user() -> u64 {
         let own = getuid().as_raw();
         let processes = all_processes().into_iter().flatten().flatten();
@@ -129,7 +134,7 @@ mod system {
 
     use super::Limit;
 
-    /// What macOS calls them.
+    /// By their names on macOS.
     pub fn of_processes() -> Vec<Limit> {
         let names = ["kern.maxproc", "kern.maxprocperuid"];
         names
@@ -170,7 +175,7 @@ mod tests {
         ];
         assert_eq!(first(&limits), Some((&limits[2], 100)));
         assert_eq!(first(&limits[..1]), None);
-        // More than there may be: somebody lowered the limit afterwards.
+        // More are in use than allowed: the limit was lowered afterwards.
         assert_eq!(Limit::new("overrun", Some(5), 9).room(), Some(0));
     }
 }

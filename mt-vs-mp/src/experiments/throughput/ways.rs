@@ -1,0 +1,226 @@
+//! The ways to do a job, and what is timed of each.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+        mpsc,
+    },
+    thread,
+    time::Instant,
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::{Crew, Job};
+use crate::lab::role::{Partner, Role, receive_from_parent, tell_parent};
+
+/// How a crew did a job.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// From the start of the first worker until all workers wait for their first task, in seconds.
+    pub start: f64,
+    /// From then until the last result, in seconds.
+    pub work: f64,
+    /// The sum of all results.
+    pub total: u32,
+}
+
+pub fn serially(_: Crew, job: Job) -> anyhow::Result<Done> {
+    let begin = Instant::now();
+    let total = (0..job.tasks).map(|_| job.do_task()).sum();
+    let work = begin.elapsed().as_secs_f64();
+    Ok(Done {
+        start: 0.0,
+        work,
+        total,
+    })
+}
+
+pub fn by_threads(crew: Crew, job: Job) -> anyhow::Result<Done> {
+    let index = AtomicU32::new(0);
+    let worker = || Ok(work_off(&index, job));
+    all_at_once(Instant::now(), (0..crew.threads).map(|_| worker))
+}
+
+/// A worker that shares the index: does tasks until none is left, and returns the sum of the
+/// results.
+fn work_off(index: &AtomicU32, job: Job) -> u32 {
+    let mut sum = 0;
+    while take(index, job) {
+        sum += job.do_task();
+    }
+    sum
+}
+
+/// Takes a task. Returns false if none is left.
+fn take(index: &AtomicU32, job: Job) -> bool {
+    // `Relaxed`, because the workers share nothing else whose order could matter.
+    index.fetch_add(1, Relaxed) < job.tasks
+}
+
+/// Each worker process has an attendant, which is a thread of the master. The attendants share the
+/// index.
+///
+/// ```text
+/// attendant 1  ── tasks ──>    worker process 1, of one thread or of several (hybrid)
+///              <── results ──
+/// attendant 2  ── tasks ──>    worker process 2
+///              <── results ──
+/// ```
+pub fn by_processes(crew: Crew, job: Job) -> anyhow::Result<Done> {
+    let start = Instant::now();
+    let mut workers = Vec::new();
+    for n in 1..=crew.processes {
+        let worker = WORKER.start(&(crew, job));
+        let what = || format!("cannot start worker {n} of {}", crew.processes);
+        workers.push(worker.with_context(what)?);
+    }
+    for worker in &mut workers {
+        // Each thread of the worker sends a message when it is there.
+        for _ in 0..crew.threads {
+            worker.expect::<u32>()?;
+        }
+    }
+    let index = AtomicU32::new(0);
+    let attendants = workers
+        .iter_mut()
+        .map(|worker| || attend(worker, crew.threads, &index, job));
+    // The workers end when `workers` is dropped. That is not timed.
+    all_at_once(start, attendants)
+}
+
+/// An attendant: sends tasks to its worker process, and returns the sum of the results.
+fn attend(
+    worker: &mut Partner,
+    threads: usize,
+    index: &AtomicU32,
+    job: Job,
+) -> anyhow::Result<u32> {
+    let (mut sum, mut under_way) = (0, 0);
+    // Two tasks for each thread: with one, a thread would idle while its result and its next task
+    // are on their way.
+    while under_way < 2 * threads && take(index, job) {
+        worker.tell(&())?;
+        under_way += 1;
+    }
+    while under_way > 0 {
+        sum += worker.expect::<u32>()?;
+        match take(index, job) {
+            true => worker.tell(&())?,
+            false => under_way -= 1,
+        }
+    }
+    Ok(sum)
+}
+
+/// A worker process: its threads do the tasks that arrive, until the master closes the pipe.
+pub static WORKER: Role<(Crew, Job)> = Role {
+    name: "throughput-worker",
+    play: |(crew, job)| {
+        let serve = move || {
+            // Says that this thread is there.
+            tell_parent(&0)?;
+            while let Some(()) = receive_from_parent()? {
+                tell_parent(&job.do_task())?;
+            }
+            anyhow::Ok(())
+        };
+        if crew.threads == 1 {
+            return serve();
+        }
+        let mut threads = Vec::new();
+        for _ in 0..crew.threads {
+            let thread = thread::Builder::new().spawn(serve);
+            threads.push(thread.context("cannot start a thread")?);
+        }
+        for thread in threads {
+            thread.join().expect("no worker panics")?;
+        }
+        Ok(())
+    },
+};
+
+/// Starts a thread for each of `parts`. When all threads are there, all begin at the same time.
+/// Each returns the sum of its results.
+fn all_at_once<Part>(since: Instant, parts: impl Iterator<Item = Part>) -> anyhow::Result<Done>
+where
+    Part: FnOnce() -> anyhow::Result<u32> + Send,
+{
+    // Threads wait at the gate until it holds the time at which it was opened.
+    let gate = &OnceLock::new();
+    let (is_there, there) = mpsc::channel();
+    thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for part in parts {
+            let is_there = is_there.clone();
+            let wait_and_work = move || {
+                is_there.send(())?;
+                gate.wait();
+                let sum = part()?;
+                anyhow::Ok((sum, Instant::now()))
+            };
+            let thread = thread::Builder::new().spawn_scoped(scope, wait_and_work);
+            threads.push(thread.context("cannot start a thread"));
+        }
+        for _ in threads.iter().flatten() {
+            there.recv()?;
+        }
+        let start = since.elapsed().as_secs_f64();
+        // Also if a thread could not be started: the others wait for it.
+        let begin = *gate.get_or_init(Instant::now);
+        let (mut work, mut total) = (0.0, 0);
+        for thread in threads {
+            let (sum, end) = thread?.join().expect("no worker panics")?;
+            work = (end - begin).as_secs_f64().max(work);
+            total += sum;
+        }
+        Ok(Done { start, work, total })
+    })
+}
+
+/// Processes that share the index, as threads do.
+#[cfg(unix)]
+pub fn by_shared_index(crew: Crew, job: Job) -> anyhow::Result<Done> {
+    use crate::lab::{mapping::Mapping, team::Team};
+    let start = Instant::now();
+    // SAFETY: these numbers are atomics.
+    let numbers = unsafe { Mapping::shared_atomics::<AtomicU32>(2) }?;
+    let (index, total) = (&numbers[0], &numbers[1]);
+    let work = |_| {
+        total.fetch_add(work_off(index, job), Relaxed);
+        Ok(())
+    };
+    // SAFETY: this trial has started no thread.
+    let team = unsafe { Team::processes(crew.processes, work) }?;
+    let start = start.elapsed().as_secs_f64();
+    let begin = Instant::now();
+    let working = team.begin();
+    working.until_done()?;
+    let work = begin.elapsed().as_secs_f64();
+    working.join()?;
+    let total = total.load(Relaxed);
+    Ok(Done { start, work, total })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_threads_together_do_each_task_once() {
+        let crew = Crew {
+            way: 1,
+            processes: 1,
+            threads: 3,
+        };
+        let chatty = Job {
+            kind: 1,
+            tasks: 1000,
+        };
+        let done = by_threads(crew, chatty).expect("threads can be started");
+        assert_eq!(done.total, 95_000);
+        assert!(done.work > 0.0);
+    }
+}
