@@ -20,6 +20,9 @@ use crate::output;
 
 /// Forks a child that runs `body` and then ends. Returns the child's id to the parent.
 ///
+/// If `body` fails, the child prints the error: see [`exit_code_of`]. In any case it then flushes
+/// stdout, and ends by `_exit`: see [`end_with`].
+///
 /// # Errors
 /// The system refuses another process: this user, or the whole system, has too many, or there is
 /// not enough memory.
@@ -28,9 +31,9 @@ pub fn start(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Result<Pid> {
     io::stdout().flush()?;
     start_without_stdout(|| {
         let code = exit_code_of(body);
-        // This is done after an error or a panic too. `_exit`, by which the child ends, flushes
-        // nothing.
+        // `_exit`, by which the child ends, flushes nothing.
         let _ = io::stdout().flush();
+        // This is `Ok` after an error too, which is already printed.
         Ok(code)
     })
 }
@@ -52,8 +55,8 @@ pub fn start_without_stdout(body: impl FnOnce() -> anyhow::Result<u8>) -> io::Re
 ///
 /// It never returns (`-> !`). If it did, the child would run the rest of the parent's code a second
 /// time. It would also run the destructors of the parent's variables, which flush buffers and
-/// delete files. `_exit` ends the child at once, and runs no destructor and no other code of this
-/// program.
+/// delete files. `_exit` ends the child at once: it flushes no buffer, and nothing of this program
+/// runs any more. (The variables of `body` itself have ended before, with their destructors.)
 pub fn end_with(body: impl FnOnce() -> anyhow::Result<u8>) -> ! {
     let code = exit_code_of(body);
     // SAFETY: `_exit` takes any code and has no precondition.

@@ -69,8 +69,8 @@ fn copy_on_write() -> anyhow::Result<String> {
     let child = child::start(|| {
         // (`black_box` keeps the compiler from leaving out a result that is not used.)
         let read = |bytes: &[u8]| black_box(bytes.iter().max().copied());
-        // The calls below write to the stack. This first call takes the page faults for that, so
-        // that they are not counted below.
+        // The count of this first call is not used. The calls write to the stack, and the first
+        // write to a page of it is a page fault. These are taken here, and not counted below.
         process_table::page_faults_of(|| read(&block[..1]))?;
 
         let faults_of_reading = process_table::page_faults_of(|| read(&block))?;

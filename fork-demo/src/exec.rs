@@ -86,7 +86,7 @@ fn prepare_and_exec() -> anyhow::Result<u8> {
     {
         words.push(CString::new(word)?);
     }
-    // (The `exec` of Rust's `Command` would also give SIGPIPE its default effect.)
+    // (This is the system call alone. The `exec` of Rust's `Command` resets SIGPIPE before it.)
     execv(&words[0], &words).context("cannot exec this program")?;
     Ok(0)
 }

@@ -29,10 +29,11 @@ use crate::{child, output::say};
 static LOCK: Mutex<()> = Mutex::new(());
 
 pub fn run() -> anyhow::Result<u8> {
-    // This fork is safe, since no other thread exists yet. The child takes its lock only when `go`
-    // is closed: after the other thread has had the parent's lock.
+    // This fork is safe, since no other thread exists yet. The child waits until `go`, the writing
+    // end of this pipe, is closed, and only then takes its copy of the lock. By then the other
+    // thread has released the parent's.
     let (ready, go) = io::pipe().context("cannot make a pipe")?;
-    let early = {
+    let (early_child, go) = {
         let mut go = Some(go);
         let child = child::start(|| {
             // The child has a copy of `go`. While this copy is open, it reads no end of file.
@@ -48,10 +49,10 @@ pub fn run() -> anyhow::Result<u8> {
     let seen = while_another_thread_has_the_lock(|| Ok((fork_now()?, new_program())));
     // In the parent, the other thread has now released the lock and ended.
     let late = seen.and_then(|(child, program)| Ok((child::wait(child)?, program?)));
-    let (child, go) = early;
-    // The late child had a copy of `go` too, but has ended. So the early child goes on now.
+    // This closes the last copy of `go`, so the early child reads the end of file. (The child that
+    // was forked late had a copy too, but has ended.)
     drop(go);
-    let early = child::wait(child)?;
+    let early = child::wait(early_child)?;
     let (late, program) = late?;
 
     say!(
@@ -115,8 +116,9 @@ fn watchdog() {
     alarm::set(1);
 }
 
-/// Starts this program anew. The new program takes its own `LOCK`. (`Command` uses `posix_spawn`,
-/// or makes nothing but system calls between the fork and the exec. So the locks do not matter.)
+/// Starts this program anew. The new program takes its own `LOCK`. (`Command` starts it by
+/// `posix_spawn`, without a fork. Where `Command` has to fork, its child takes no lock: it makes
+/// nothing but system calls until the exec.)
 fn new_program() -> anyhow::Result<ExitStatus> {
     let this = env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(&this);

@@ -3,7 +3,7 @@
 //! `fork` returns the child's id to the parent. No later call lists the children that a process
 //! has. A wait for any child returns the id of a child that has ended, and how it ended; the system
 //! then forgets this child. So this program keeps a table of its children. After each `fork` it
-//! adds a line to the table, and after each wait it removes one.
+//! adds a line to the table, and when it has reaped this child, it removes the line.
 //!
 //! Mirrors a loop of Python's `os.fork()` with `os.wait()`. Run it with `cargo run -p fork-demo --
 //! many --children 5`.
@@ -55,8 +55,8 @@ fn work(number: u32, children: u32) -> Duration {
 }
 
 /// The exit code that tells the child from its siblings: its number. But an exit code is one byte,
-/// and `as u8` keeps only the lowest byte of the number: 0 of 256, 44 of 300. (It does not fail, as
-/// Python's `bytes([300])` does.)
+/// and `as u8` keeps only the lowest byte of the number: 0 of 256, 44 of 300. (Python's
+/// `bytes([300])` would fail instead.)
 fn code(number: u32) -> u8 {
     number as u8
 }
@@ -79,6 +79,7 @@ fn reap(running: &mut Table) -> anyhow::Result<()> {
         said = said.and_then(|()| report(number, child, status));
     }
     said?;
+    // (No child of the table: those of the shell may still run.)
     say!("No child is left.")
 }
 

@@ -24,9 +24,9 @@ pub fn own_memory() -> anyhow::Result<usize> {
     system::own_memory()
 }
 
-/// How many page faults an action takes. At each, the system gives this process a page of memory,
-/// or a copy of a page, or the right to write to a page. (Those that read from a disk are not
-/// counted.)
+/// How many page faults an action takes. At each, the system gives this process a new page, or a
+/// copy of a page, or the right to write to a page that no other process shares any more. (Faults
+/// that read from a disk are not counted.)
 pub fn page_faults_of<T>(action: impl FnOnce() -> T) -> anyhow::Result<c_long> {
     let before = page_faults()?;
     action();

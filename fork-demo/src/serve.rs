@@ -6,14 +6,14 @@
 //! of 1995: it forks its processes beforehand, and each of them serves many requests.)
 //!
 //! Mirrors Python's `socketserver.ForkingMixIn`. Run it with `cargo run -p fork-demo -- serve`, and
-//! open the address that it prints. Try `/slow?ms=3000` and `/crash` too. After Ctrl-C it lets the
-//! requests under way finish, and ends. A second Ctrl-C ends it at once.
+//! open the address that it prints. Try `/slow?ms=3000` and `/crash` too. After Ctrl-C it gives
+//! the requests under way five seconds to finish, and ends. A second Ctrl-C ends it at once.
 //!
 //! What to notice: the parent is one thread and waits in one place, [`waiting::wait`]. One call of
 //! `poll` waits there for several things: a signal (the end of a child is a signal too, SIGCHLD), a
-//! new connection, room in the log, clients that had to be refused, and deadlines. Only a child
-//! waits for its client. The parent reaps every child, and closes every descriptor, whatever
-//! clients do.
+//! new connection, room in the log, a refused client that sends something or closes its side, and
+//! deadlines. Only a child waits for its client alone. The parent reaps every child, and closes
+//! every descriptor, whatever clients do.
 //!
 //! In reading order: this file is the parent's loop, [`children`] its table of children,
 //! [`connection`] what a child does, [`request`] the part of HTTP that is needed. After these,
@@ -54,8 +54,8 @@ const SAME_SIGNAL: Duration = Duration::from_millis(100);
 /// How long the server accepts no connection after the system has refused it one.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until SIGINT or SIGTERM comes. Then it quits: it accepts no more connections, lets the
-/// requests under way finish, and ends.
+/// Serves until SIGINT or SIGTERM comes. Then it quits: it accepts no more connections, gives
+/// the requests under way five seconds ([`GRACE`]) to finish, and ends.
 ///
 /// A client has `head_timeout` to send the whole head of its request.
 pub fn run(port: u16, max_children: usize, head_timeout: Duration) -> anyhow::Result<u8> {
@@ -146,7 +146,7 @@ impl Server {
             self.turn(None)?;
         }
         // The killed children have lines in the log too. These are written as long as there is room
-        // for them: the server does not wait for the log any more.
+        // for them. The server does not wait for room any more: the deadline of this call is now.
         while !self.log.is_empty() && self.wait(Some(Instant::now()))?.log_is_writable {
             self.log.write();
         }
@@ -212,30 +212,28 @@ impl Server {
 
     /// Starts a child for a connection.
     fn hand_over(&mut self, connection: TcpStream) {
-        // What the child needs of the server, each under its own name. (Rust does not lend the
-        // whole server to the closure below while the call uses a part of it, `self.children`.)
-        let Self {
-            listener,
-            quit,
-            not_yet_quit,
-            buffer,
-            ..
-        } = self;
         let head_deadline = Instant::now() + self.head_timeout;
         let child = self.children.start(|slot| {
             // A child may outlive a server that was killed. With a copy of the listener it would
             // keep the port taken.
-            drop(listener.take());
+            drop(self.listener.take());
             // While any process has a copy of this writing end, no child reads the end of file.
-            drop(not_yet_quit.take());
+            drop(self.not_yet_quit.take());
             signals::ignore_in_child()?;
-            connection::serve(&connection, buffer, slot, head_deadline, quit)
+            connection::serve(
+                &connection,
+                &mut self.buffer,
+                slot,
+                head_deadline,
+                &self.quit,
+            )
         });
         match child {
-            // The parent closes its copy of the connection. If it kept the copy, the client of a
-            // child that crashes would wait for ever: the system ends a connection when all copies
-            // are closed. (A child that answers ends it for all copies, by `shutdown`.) And the
-            // parent would have no descriptor left in the end.
+            // This closes the parent's copy of the connection. (The end of this function, which
+            // owns `connection`, would do so too.) The parent must not keep its copy, in a table
+            // for example. The system ends a connection when all copies are closed, so the client
+            // of a child that crashes would wait for ever. (A child that answers ends it for all
+            // copies, by `shutdown`.) And the parent would have no descriptor left in the end.
             Ok(()) => drop(connection),
             Err(error) => {
                 report_error(format_args!("cannot fork a child for a request: {error}"));

@@ -83,11 +83,11 @@ fn report(way: &str, terminal: &Path, reporter: &mut impl Write) -> anyhow::Resu
     let (this, session) = (getpid(), getsid(None).context("cannot find the session")?);
     let leads = if this == session { "leads" } else { "is in" };
     let has = if before { "a" } else { "no" };
-    let gets = if after { "one" } else { "none" };
+    let becomes = if after { "becomes" } else { "does not become" };
     write!(
         reporter,
         "{this} After {way}, process {this} {leads} session {session}, with {has} controlling \
-         terminal; by opening a terminal it gets {gets}."
+         terminal; the terminal that it opens {becomes} one."
     )
     .context("cannot send the report")?;
     Ok(0)

@@ -35,7 +35,8 @@ pub fn wait(
     deadlines: [Option<Instant>; 2],
 ) -> anyhow::Result<Events> {
     // The first three places of the list are always those of the log, the signals and the listener.
-    // An entry that asks for nothing stands in for the log or the listener if that is `None`.
+    // If the log or the listener is `None`, an entry that asks for nothing stands in for it: it has
+    // no flags. (It has to name some descriptor, and names that of the signals.)
     let nothing = || PollFd::new(signals.as_fd(), PollFlags::empty());
     let mut fds = vec![
         log.map_or_else(nothing, |log| PollFd::new(log.as_fd(), PollFlags::POLLOUT)),
