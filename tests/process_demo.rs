@@ -482,7 +482,8 @@ mod fork_server {
 
     #[test]
     fn needs_a_parent() {
-        let expected = predicate::str::contains("a fork server is started by a parent only");
+        let expected =
+            predicate::str::contains("a fork server's stdin must be a socket from its parent");
         run(demo!("--child", "forkserver")).code(1).stderr(expected);
     }
 

@@ -31,7 +31,7 @@ pub fn run() -> anyhow::Result<u8> {
     ]);
     for kind in KINDS {
         let returned = lines_after(kind, |parent| {
-            // This closes the pipe to the parent's stdin. The parent returns when its stdin ends.
+            // This closes our pipe to the parent's stdin. The parent returns when its stdin ends.
             drop(parent);
             Ok(())
         })?;
@@ -111,7 +111,8 @@ pub fn parent(args: &[String]) -> anyhow::Result<u8> {
 pub fn child(args: &[String]) -> anyhow::Result<u8> {
     if args == ["detached"] {
         // At Ctrl-C, the terminal sends SIGINT to its foreground process group: to a parent and its
-        // children. A session of its own has a process group of its own, and no terminal.
+        // children. The new session has another process group, and no terminal. So this child does
+        // not get the SIGINT.
         #[cfg(unix)]
         nix::unistd::setsid().context("cannot make a session")?;
     }

@@ -4,9 +4,10 @@
 //! slow. So the parent spawns a helper early. The helper has one thread and little memory, and this
 //! does not change, since it only forks children and waits for them. Parent and helper send each
 //! other messages over a socket, which is the helper's stdin. When the parent drops its
-//! [`ForkServer`], or ends, the helper finds the end of file there. It waits for those children
-//! that still run, and then ends. (The children's stdin is /dev/null, so they do not notice the end
-//! of the helper's parent.)
+//! [`ForkServer`], or ends in any way, the helper finds the end of file there. (The parent's end of
+//! the socket is close-on-exec, so no spawned child has a copy that would keep it open.) The helper
+//! then waits for its children that still run, and ends. Their stdin is /dev/null, so they do not
+//! notice that the parent has ended: they finish their work first.
 
 use std::{
     fs::File,
@@ -59,8 +60,8 @@ impl ForkServer {
     }
 
     /// Waits until a child has ended, and returns its exit code N, or -N when signal N ended it. It
-    /// is the helper that waits, because it is the parent of the child. Until the child has ended,
-    /// the helper answers no other request, and does not notice that its own parent has ended.
+    /// is the helper that waits, because it is the parent of the child. Meanwhile it answers no
+    /// other request. If its own parent ends meanwhile, it notices this only after the child's end.
     ///
     /// # Errors
     /// When the helper has no such child, and when it is gone.
@@ -88,12 +89,13 @@ impl Drop for ForkServer {
 
 /// The helper: answers its parent's requests until it finds the end of file.
 pub fn serve(_: &[String]) -> anyhow::Result<u8> {
+    // A second descriptor for our stdin, as by `os.dup(0)` in Python.
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     socket
         .peer_addr()
-        .context("a fork server is started by a parent only")?;
-    // `socket` is a second descriptor for our stdin. Now stdin itself becomes /dev/null, which the
-    // children inherit. Otherwise a child that reads its stdin would take requests from the socket.
+        .context("a fork server's stdin must be a socket from its parent")?;
+    // Now stdin itself becomes /dev/null, which the children inherit. Otherwise a child that reads
+    // its stdin would take requests from the socket.
     dup2_stdin(File::open("/dev/null")?)?;
     let mut socket = BufReader::new(socket);
     while let Some(request) = receive(&mut socket)? {
@@ -119,8 +121,9 @@ fn answer(request: &[String], socket: &UnixStream) -> anyhow::Result<i64> {
         ("fork", [target, args @ ..]) => {
             let target = target::find(target)?;
             let body = || {
-                // The child closes its copy of the socket. If the helper died while a child had the
-                // socket open, the helper's parent would find no end of file, and would wait on.
+                // The child closes its copy of the helper's end of the socket. Otherwise, if the
+                // helper died, the helper's parent would wait for an answer until the child ends:
+                // the end of file comes only when no process has that end open.
                 let _ = close(socket.as_raw_fd());
                 target(args)
             };

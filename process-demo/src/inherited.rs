@@ -8,7 +8,7 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 ///
 /// SIGCHLD tells a parent that a child has ended. If it is ignored, the system reaps each child at
 /// once, and a wait fails: there is no such child any more. If it is blocked, a join with a timeout
-/// does not notice that the child has ended before the time is up.
+/// waits until the time is up, even if the child ends sooner.
 ///
 /// SIGTERM is what `terminate` sends. If we ignored it, our children would inherit that, and
 /// `terminate` would not end them.

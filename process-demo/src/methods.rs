@@ -69,8 +69,8 @@ fn methods() -> anyhow::Result<Vec<Method>> {
             child: "a copy of its parent",
             run: Box::new(|target, args| {
                 let target = target::find(target)?;
-                // SAFETY: this lesson starts one other thread, which holds no lock but `LOCK`
-                // during a fork. No child waits for `LOCK`: `try_lock` only tries it.
+                // SAFETY: the child waits for no lock that another thread holds. The only other
+                // thread holds only `LOCK` during a fork, and `try_lock` does not wait for it.
                 let child = unsafe { fork::start(|| target(args)) }?;
                 fork::wait(child).map(exit_code)
             }),
@@ -187,16 +187,16 @@ fn compare_the_parents(options: &Options) -> anyhow::Result<()> {
     say!(
         "Times are from start to joined: medians of {starts} starts each, taken in turns of {TURN}."
     )?;
-    say!("A thread of the parent holds a lock. The last column is the state of a child's own lock.")
+    say!("Each process has a lock. A thread holds the parent's. The last column is the child's.")
 }
 
 /// For each method, the median of the times of its starts.
 fn times(methods: &mut [Method], starts: u32) -> anyhow::Result<Vec<Duration>> {
     let mut times = vec![Vec::new(); methods.len()];
-    // The methods take turns, so that a machine that becomes slower or faster affects all alike. A
-    // turn has several starts, because forks of a large parent slow down the first starts of the
-    // next method, too: after a fork, the parent's next write to each page is a page fault. In a
-    // turn of several starts, this changes the median only a little.
+    // The methods take turns, so that a machine that becomes slower or faster affects all alike.
+    // The first starts after forks of a large parent are slower: after a fork, the parent's next
+    // write to each page is a page fault. So a turn has several starts. The slow first ones are
+    // few in it, so they change the median little.
     let mut left = starts;
     while left > 0 {
         let turn = left.min(TURN);

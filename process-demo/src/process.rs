@@ -26,10 +26,10 @@ pub const NO_ARGS: [&str; 0] = [];
 
 /// A function that runs in a process of its own, after [`start`](Self::start).
 ///
-/// A `Process` is dropped at the end of its block. If the child still runs then, this closes the
-/// pipe to the child's stdin, and waits for the child: no child is interrupted in its work, and
-/// none remains as a zombie. A [`daemon`](Self::daemon) is terminated first. (Python waits for its
-/// children, too, but only at the end of the parent process.)
+/// A `Process` is dropped at the end of its block. If the child still runs then, the drop closes
+/// the pipe to the child's stdin, and waits for the child: no child is interrupted in its work, and
+/// none remains as a zombie. A [`daemon`](Self::daemon) is sent SIGTERM before that. (Python waits
+/// for its children, too, but only at the end of the parent process.)
 pub struct Process {
     target: String,
     args: Vec<String>,
@@ -113,10 +113,11 @@ impl Process {
     /// When it was never started, and when the system does not know the child.
     pub fn join_timeout(&self, timeout: Duration) -> anyhow::Result<Option<ExitStatus>> {
         let child = self.started("joined")?;
-        // No system call does this on every Unix. So the library waits for SIGCHLD there, the
-        // signal that tells a parent that one of its children has ended. At each SIGCHLD, the
-        // library looks whether it was this child. If not, it waits again, until the time is up.
-        // (Windows has a system call with a timeout.)
+        // On Unix, `waitpid` has no timeout. So the library sets a handler for SIGCHLD, the signal
+        // that tells a parent that a child has ended. The handler writes into a pipe. The library
+        // waits for this pipe by `poll`, which has a timeout. After each SIGCHLD, the library
+        // checks whether this child has ended. If not, it waits again, until the time is up. (On
+        // Windows, the system call that waits for a process has a timeout.)
         match Instant::now().checked_add(timeout) {
             Some(deadline) => child.wait_deadline(deadline),
             // A clock cannot count that far: the wait has no limit.
@@ -202,8 +203,8 @@ impl Drop for Process {
             if self.daemon {
                 let _ = self.terminate();
             }
-            // This comes before the wait. In the other order, a child that waits for the end of its
-            // stdin would never end, and our wait would never return.
+            // This closes the pipe, and comes before the wait. In the other order, a child that
+            // waits for the end of its stdin would never end, and our wait would never return.
             drop(child.take_stdin());
             // If the child was joined before, this returns at once.
             let _ = child.wait();
@@ -215,7 +216,7 @@ fn cannot_wait_for(child: &SharedChild) -> String {
     format!("cannot wait for process {}", child.id())
 }
 
-/// An exit code N, or -N for signal N. (Windows' codes are unsigned, and have all 32 bits.)
+/// An exit code N, or -N for signal N. (A code is unsigned: 8 bits on Unix, 32 on Windows.)
 pub fn exit_code(status: ExitStatus) -> i64 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {

@@ -6,7 +6,7 @@
 //! What to notice: a child can catch or ignore SIGTERM, but not SIGKILL. A pending signal is a flag
 //! and not a message: a signal that is sent ten times before it is handled is handled once. (Only
 //! the real-time signals are queued.) If a signal is handled while a system call waits, the call
-//! may fail by EINTR. This is no error of the program: it makes the call again.
+//! may fail by EINTR. Most programs then make the call again. [`read_stdin`] reports the failure.
 
 use std::{
     io::{self, BufRead, BufReader, PipeReader, Write},
@@ -167,8 +167,8 @@ fn say_ready() -> anyhow::Result<()> {
     Ok(io::stderr().write_all(b"ready\n")?)
 }
 
-/// Waits until a signal has been handled. During the wait, the signals in `blocked` are blocked and
-/// no others; after it, the same signals are blocked as before.
+/// Waits until a signal has been handled. During the wait, only the signals in `blocked` are
+/// blocked. After the wait, the signals that were blocked before it are blocked again.
 ///
 /// # Errors
 /// When stdin ends: the parent has ended, or has dropped the [`Process`] of this child.
@@ -217,8 +217,8 @@ pub fn count_sigusr1(_: &[String]) -> anyhow::Result<u8> {
     handle(Signal::SIGTERM, SigHandler::Handler(note), SaFlags::empty())?;
     say_ready()?;
     wait_for_a_signal(SigSet::from(Signal::SIGUSR1))?;
-    // SIGTERM has ended the wait, and `note` has counted it. SIGTERM is blocked again now, so from
-    // here on only SIGUSR1 is counted.
+    // SIGTERM has ended the wait. `note` has counted this SIGTERM, so the count goes back to 0.
+    // SIGTERM is blocked again now: from here on only SIGUSR1 is counted.
     HANDLED.store(0, Ordering::Relaxed);
     // If SIGUSR1 is pending, its handler runs before this call returns.
     SigSet::from(Signal::SIGUSR1).thread_unblock()?;

@@ -32,7 +32,7 @@ const ENDINGS: &[Ending] = &[
     ("aborts", "abort", None),
     ("is terminated", "wait", Some(Process::terminate)),
     ("is killed", "wait", Some(Process::kill)),
-    // The number of the first real-time signal. These signals have no names, only numbers.
+    // The real-time signals have no names, only numbers. SIGRTMIN is the number of the first one.
     #[cfg(target_os = "linux")]
     ("sends itself SIGRTMIN", "send_itself_sigrtmin", None),
 ];
