@@ -422,8 +422,8 @@ fn a_program_in_c_keeps_its_output_back_when_it_goes_to_a_pipe() {
         &out,
         [
             "C's puts to stdout, and then a write to stderr:",
-            "  written second, to stderr",
-            "  written first, to stdout",
+            "  called second: a write to stderr",
+            "  called first: puts to stdout",
         ],
     );
 }
@@ -437,11 +437,11 @@ fn a_forgotten_descriptor_keeps_a_pipe_open() {
         "A pipe's writing end, close-on-exec (as Rust opens it):\n  \
          the child: I don't have the writing end.\n  \
          end of file while the child lives: yes\n  \
-         end of file after the child: yes\n\
+         end of file after the child's end: yes\n\
          The same, not close-on-exec:\n  \
          the child: I have the writing end.\n  \
          end of file while the child lives: no\n  \
-         end of file after the child: yes\n"
+         end of file after the child's end: yes\n"
     );
 }
 
@@ -615,7 +615,7 @@ fn one_byte_more_than_a_pipe_holds_is_a_deadlock_for_who_does_not_read() {
                 child(stuck),
                 holds(stuck)
             ),
-            "Watchdog: neither has ended within 1s:",
+            "Watchdog: still not done after 1s:",
             "  the child waits until its parent reads;",
             "  the parent does not read until its child has ended.",
         ],

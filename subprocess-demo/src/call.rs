@@ -62,8 +62,8 @@ pub fn run(command: &[OsString]) -> anyhow::Result<u8> {
 ///
 /// A terminal sends these signals to the child and to us. The child decides whether it ends. If we
 /// ended before the child, its exit code would be lost. Also, a child that goes on would then read
-/// from the terminal at the same time as the shell. A handled signal interrupts our wait for the
-/// child, but the standard library then waits again.
+/// from the terminal at the same time as the shell. When the handler returns, our wait for the
+/// child goes on.
 #[cfg(unix)]
 fn leave_ctrl_c_to_the_child() -> nix::Result<()> {
     use nix::sys::signal::{SigHandler, Signal, signal};
@@ -77,7 +77,7 @@ fn leave_ctrl_c_to_the_child() -> nix::Result<()> {
         // SAFETY: a handler that does nothing is safe at any moment.
         let before = unsafe { signal(ctrl, SigHandler::Handler(do_nothing)) }?;
         if matches!(before, SigHandler::SigIgn) {
-            // The program that started us had this signal ignored, for the child as well.
+            // The signal was ignored when we were started. So it stays ignored, in the child too.
             // SAFETY: no code of ours is installed as a handler.
             unsafe { signal(ctrl, SigHandler::SigIgn) }?;
         }

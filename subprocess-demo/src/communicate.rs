@@ -3,12 +3,13 @@
 //! Mirrors Python's `p = Popen(..., stdin=PIPE, stdout=PIPE, stderr=PIPE)` with `out, err =
 //! p.communicate(text)`. Run it with `cargo run -p subprocess-demo -- communicate`.
 //!
-//! What to notice: there are three pipes, and each may be full or empty at any time. A parent that
-//! writes everything before it reads hangs: the child's answers fill their pipe, and then the child
-//! stops reading. So each pipe has a thread of its own here. At the end, one thread does the same
-//! with `poll` (see [`crate::one_thread`]). Not every child reads all of the text: the second child
-//! closes its stdin, and the third is killed. Then our write fails, but we still get all that these
-//! children have written.
+//! What to notice: there are three pipes, and each may be full or empty at any time. If a parent
+//! writes everything before it reads, both processes hang. First the child's answers fill their
+//! pipe, and the child stops reading. Then stdin's pipe is full too, and the parent waits in its
+//! write. So each pipe has a thread of its own here: we start two, and the calling thread is the
+//! third. At the end, one thread does the same with `poll` (see [`crate::one_thread`]). Not every
+//! child reads all of the text: the second child closes its stdin, and the third is killed. Then
+//! our write fails, but we still get all that these children have written.
 
 use std::{
     collections::TryReserveError,

@@ -89,7 +89,7 @@ fn see_that_it_hangs(family: &Family) -> anyhow::Result<()> {
         match (sleeps_in(child, "write"), sleeps_in(parent, "wait4")) {
             // Both sleep, each in the call in which it waits for the other.
             (Some(true), Some(true)) => break true,
-            // The system does not say. Then it has to be enough that the two have not ended.
+            // The system does not say. We only know that at least one of the two has not ended.
             (None, _) | (_, None) => break false,
             // One of them does not sleep there (yet). So we wait and look again.
             _ => ensure!(
@@ -98,7 +98,7 @@ fn see_that_it_hangs(family: &Family) -> anyhow::Result<()> {
             ),
         }
     };
-    say!("Watchdog: neither has ended within {PATIENCE:?}:")?;
+    say!("Watchdog: still not done after {PATIENCE:?}:")?;
     if both_are_asleep {
         say!("  child {child} sleeps in the system call write, parent {parent} in wait4;")?;
     }
@@ -106,7 +106,8 @@ fn see_that_it_hangs(family: &Family) -> anyhow::Result<()> {
     say!("  the parent does not read until its child has ended.")
 }
 
-/// Whether a process sleeps in this system call. `None` if the system does not say.
+/// Whether a process sleeps in this system call: `Some(true)` or `Some(false)`, or `None` if the
+/// system does not say.
 #[cfg(target_os = "linux")]
 fn sleeps_in(id: u32, call: &str) -> Option<bool> {
     use nix::libc::{SYS_wait4, SYS_write};

@@ -1,14 +1,16 @@
 //! Which descriptors a child gets, and what happens if one of them is the writing end of a pipe.
 //!
-//! Mirrors Python's `close_fds=True` and `pass_fds`. Run it with `cargo run -p subprocess-demo --
+//! Mirrors Python's `os.set_inheritable(fd, True)` with `Popen(..., close_fds=False)`. With
+//! `close_fds=True`, Python's default, the child also closes the descriptors that are not marked
+//! (all but 0, 1, 2 and those in `pass_fds`). Run it with `cargo run -p subprocess-demo --
 //! inherit`.
 //!
 //! What to notice: a new child has copies of all descriptors of its parent (fork). When the child
 //! becomes another program (exec), the system closes those that are marked close-on-exec. Rust
 //! marks every descriptor that it opens, and so does Python since 3.4; C marks none by itself.
-//! (Before the exec, the pipes for the child's stdin, stdout and stderr are copied to the numbers
-//! 0, 1 and 2. These copies are not marked.) An unmarked writing end stays open in a child that
-//! never uses it: the reader sees no end of file until that child has ended.
+//! (Before the exec, the child copies the pipes for its stdin, stdout and stderr to the numbers 0,
+//! 1 and 2. These copies are not marked.) An unmarked writing end stays open in a child that never
+//! uses it: the reader sees no end of file until that child has ended.
 
 use std::{
     env,
@@ -45,6 +47,7 @@ pub fn run() -> anyhow::Result<u8> {
             say!("A pipe's writing end, close-on-exec (as Rust opens it):")?;
         } else {
             say!("The same, not close-on-exec:")?;
+            // An empty set of flags: this takes the mark close-on-exec away.
             let flags = FcntlArg::F_SETFD(FdFlag::empty());
             fcntl(&writer, flags).context("cannot change the writing end")?;
         }
@@ -60,7 +63,10 @@ pub fn run() -> anyhow::Result<u8> {
         drop(child.stdin.take());
         child.wait().context("cannot wait for the child")?;
         let ended_then = ends_within(reader.as_fd(), 10_000)?;
-        say!("  end of file after the child: {}", yes_no(ended_then))?;
+        say!(
+            "  end of file after the child's end: {}",
+            yes_no(ended_then)
+        )?;
         ensure!(ended == close_on_exec, "the flag had no effect");
     }
     Ok(0)

@@ -120,12 +120,13 @@ fn write_records(size: usize) -> anyhow::Result<u8> {
 
 /// Writes to stdout by C's stdio, as a program in C does, and then to stderr.
 fn by_stdio() -> anyhow::Result<u8> {
-    const FIRST: &CStr = c"written first, to stdout";
+    const FIRST: &CStr = c"called first: puts to stdout";
     // SAFETY: `puts` takes a pointer to a string that ends with a zero byte. `FIRST` is such a
     // string.
     let result = unsafe { libc::puts(FIRST.as_ptr()) };
     ensure!(result >= 0, "puts failed");
-    writeln!(io::stderr(), "written second, to stderr").context("cannot write to stderr")?;
-    // C's buffer is flushed when the program ends: the first line is written only then.
+    writeln!(io::stderr(), "called second: a write to stderr").context("cannot write to stderr")?;
+    // The line to stderr is in the pipe now. C's buffer is written only when the program ends, so
+    // the line of `puts` comes last.
     Ok(0)
 }

@@ -2,9 +2,10 @@
 //!
 //! What to notice: `poll` waits for all three pipes at once, and says which of them are ready. So
 //! we never wait for one pipe while the child waits for another. This needs two things more. First,
-//! a write to the child's stdin must not block: "ready" only means that there is room for a part of
-//! the text. Second, we have to remember how much of the text is sent already. With three threads
-//! neither is needed, because each thread may wait for its own pipe.
+//! the child's stdin must be non-blocking: "ready" only means that there is room for a part of the
+//! text, and a blocking write waits until the pipe has taken the whole text. Second, we have to
+//! remember how much of the text is sent already. With three threads neither is needed, because
+//! each thread may wait for its own pipe.
 
 use std::{
     io::{self, ErrorKind, Read, Write},

@@ -73,7 +73,8 @@ fn pipeline(names: [&str; 3]) -> anyhow::Result<()> {
 /// Starts three programs, each reading what the one before it writes. At the end we hold no end of
 /// a pipe.
 fn start_all(names: [&str; 3], children: &mut Vec<Child>) -> anyhow::Result<()> {
-    // Since Rust 1.87, `std::io::pipe` does the same as `os_pipe::pipe`.
+    // Since Rust 1.87, `std::io::pipe` does the same as `os_pipe::pipe`. Both ends are
+    // close-on-exec (see `inherit.rs`), so `count` keeps no copy of `first_reader`.
     let (first_reader, first_writer) = os_pipe::pipe().context("cannot make a pipe")?;
     children.push(start(names[0], Stdio::null(), first_writer)?);
     // `first_writer` is closed now: a value that is given to a function belongs to the function,
@@ -81,16 +82,16 @@ fn start_all(names: [&str; 3], children: &mut Vec<Child>) -> anyhow::Result<()> 
     // even after the end of the first program.
     let (second_reader, second_writer) = os_pipe::pipe().context("cannot make a pipe")?;
     children.push(start(names[1], first_reader, second_writer)?);
-    // `first_reader` and `second_writer` are closed now. If we kept `first_reader`, `count` would
-    // fill the first pipe and then wait for ever, because we could still read.
+    // `first_reader` and `second_writer` are closed now. If we kept `first_reader`, the first pipe
+    // would always have a reader. Then `count` would fill this pipe and wait for ever.
     children.push(start(names[2], second_reader, Stdio::inherit())?);
     // And `second_reader` is closed. If we kept it, `square` would fill the second pipe and then
     // wait for ever.
     Ok(())
 }
 
-/// Starts a program of the pipeline. Its command holds our own copies of the pipes' ends: they are
-/// closed when `command` is dropped, at the end of this function.
+/// Starts a program of the pipeline. `command` holds our own copies of the pipes' ends. At the end
+/// of this function `command` is dropped, and that closes these copies.
 fn start(name: &str, input: impl Into<Stdio>, output: impl Into<Stdio>) -> anyhow::Result<Child> {
     let mut command = role::command(name)?;
     let child = command.stdin(input).stdout(output).spawn();

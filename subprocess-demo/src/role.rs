@@ -2,10 +2,10 @@
 //! function. Such a function is called a role.
 //!
 //! The roles of a lesson stand in the lesson's own file, beside what their parent does. `main.rs`
-//! has the table of all roles. No child outlives its lesson: each child ends at the latest when its
-//! input ends or its output fails. The other end of that pipe is held by the lesson or by another
-//! of its children. So the pipe is closed however the lesson ends. (If a child is killed, its own
-//! children may go on: `timeout` shows what to do about that.)
+//! has the table of all roles. No child outlives its lesson. Each child has a pipe as stdin or as
+//! stdout, and only the lesson or another of its children holds the other end. However the lesson
+//! ends, this other end is closed. Then the child's stdin ends, or its write fails, and the child
+//! ends. (If a child is killed, its own children may go on: `timeout` shows what to do about that.)
 
 use std::{
     env,

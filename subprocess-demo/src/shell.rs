@@ -6,7 +6,7 @@
 //! What to notice: a program gets its arguments as a list of strings, and the system gives no
 //! character in them a meaning. A shell makes such lists from one string, its command. In this
 //! string `;`, `$`, `*` and a space have a meaning. So if a user's text becomes a part of the
-//! string, the user can write commands. Without a shell there is nothing to quote.
+//! string, the user can write commands. Without a shell, the text needs no quotes.
 //!
 //! If a shell is needed, give it the text beside its command, as an argument. The shell puts the
 //! text in the place of `"$1"` when it has already read the command, so a `;` in the text ends

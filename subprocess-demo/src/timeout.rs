@@ -90,8 +90,8 @@ fn watch(family: &mut Family, limit: Duration) -> anyhow::Result<bool> {
 fn polite() -> anyhow::Result<u8> {
     // A blocked signal does not end us: it stays pending until we take it (`sigterm.wait` below).
     // We block SIGTERM before `end_with_stdin` starts a thread, since a new thread inherits which
-    // signals are blocked. If any thread did not block SIGTERM, the system could deliver it to that
-    // thread, and it would end the whole process.
+    // signals are blocked. If one thread did not block SIGTERM, the system could deliver the signal
+    // to that thread, and the signal would end the whole process.
     #[cfg(unix)]
     let sigterm = {
         use nix::sys::signal::{SigSet, Signal};
