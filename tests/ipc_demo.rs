@@ -535,7 +535,7 @@ fn parent_and_child_find_the_same_bytes_and_share_only_the_shared_memory() {
     assert_ne!(sum, "0".repeat(16));
     capture(
         &out,
-        r"(Then the child changed its first byte: .* in the shared memory only\.)",
+        r"(Then the child changed its block's first byte: .* in the shared memory only\.)",
     );
     assert_eq!(out.lines().count(), 9, "{out}");
 }
@@ -565,7 +565,7 @@ fn a_robust_mutex_tells_the_next_owner_that_the_last_one_died() {
         &out,
         [
             "A process has the lock, and finds [0, 0].",
-            "It has changed one of them and died (signal: 9 (SIGKILL)).",
+            "That process has changed one number and died (signal: 9 (SIGKILL)).",
             "A process has the lock, and finds [1, 0].",
             "It is told that the last owner died with the lock, and makes them equal.",
             "A process has the lock, and finds [2, 2].",
@@ -630,8 +630,8 @@ fn each_end_sees_the_other_die_and_a_forgotten_writer_is_caught() {
         "  got no error when it sent two and three: both are lost",
         "A pipe's writer has ended, but its reader still holds a writing end. The reader:",
         "  reads one line",
-        r"  still waits for the end of file after 1s. It cannot come: process \d+ holds",
-        "  the last writing end itself. The watchdog kills it.",
+        r"  still waits for the end of file after 1s: it holds the last writing end itself \(process \d+\)",
+        "  is killed by the watchdog, which is the parent",
         "The same, but the reader has closed that end. The reader:",
         "  reads one line",
         "  reads the end of file",

@@ -2,8 +2,9 @@
 //!
 //! In Python's `Process(target=read, args=(q,))` a queue is an argument. Here an end of a channel
 //! can be one, too. The parent starts this program once more, in a role. A command line is only
-//! text, so it cannot pass an end of a channel. It passes the name of a server of the parent, and
-//! the child asks there for its arguments:
+//! text, so it cannot pass an end of a channel. It passes the name of a server of the parent. From
+//! its server the parent can only receive. So the child makes a channel, and sends its sender to
+//! the parent, which sends the arguments into it:
 //!
 //! ```text
 //! parent                                             child
@@ -12,8 +13,11 @@
 //! sends the arguments into it       -- arguments -->  receives them from the channel
 //! ```
 //!
-//! A child inherits stdin, stdout and stderr, and nothing else that this program has opened: the
-//! rest is close-on-exec, as in Python.
+//! (How the end of a channel is sent: fds.rs.)
+//!
+//! A child inherits stdin, stdout and stderr. The rest is close-on-exec, as in Python, except two
+//! descriptors that ipc-channel makes: a server's end of a connection, which is closed before the
+//! next child is started, and a clone of shared memory, which the child gets as an argument too.
 //!
 //! In several lessons the child's stdin is a *lifeline*: a pipe of which only the parent has the
 //! writing end. The parent writes nothing there. In whatever way the parent ends, its writing end
@@ -132,8 +136,8 @@ impl Child {
         loop {
             match result.recv_timeout(LOOK_AGAIN) {
                 Ok(result) => {
-                    // `_` is the server's end of the connection, which is dropped at once. It is
-                    // not close-on-exec: if it stayed open, the next child would inherit it.
+                    // `_` is the server's end of the connection. It is dropped at once, because
+                    // ipc-channel has not made it close-on-exec: the next child would inherit it.
                     let (_, message) =
                         result.with_context(|| format!("the {role} sent no first message"))?;
                     return Ok(message);

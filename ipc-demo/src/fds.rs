@@ -64,8 +64,9 @@ fn start() -> anyhow::Result<(UnixStream, Child)> {
         .context("the path for temporary files is no text")?;
     let listener =
         UnixListener::bind(path).with_context(|| format!("cannot make the socket {path}"))?;
-    // The child holds the writing end of this pipe, and writes nothing. (It is the child's stdin
-    // only because a child inherits that.) When the child ends, the pipe is at its end.
+    // This pipe tells the parent when the child has ended. Only the child holds the writing end, and
+    // it writes nothing: the pipe ends when the child ends. (The writing end is the child's stdin,
+    // because a child inherits its stdin.)
     let (ended, held_by_child) = os_pipe::pipe().context("cannot make a pipe")?;
     let mut command = command("fd-receiver", path)?;
     let mut child = command
@@ -102,8 +103,8 @@ fn pass(socket: &UnixStream, id: u32) -> anyhow::Result<Vec<String>> {
 
     let (mut reader, writer) = os_pipe::pipe().context("cannot make a pipe")?;
     send(socket, &writer)?;
-    // This does not end the pipe. A writing end is still open: in the child, or in the message that
-    // the child has not received yet.
+    // This does not end the pipe. A writing end is still open: in the child or, until the child
+    // receives the message, in the message. (A message keeps its descriptor open.)
     drop(writer);
     let mut text = String::new();
     reader

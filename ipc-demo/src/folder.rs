@@ -1,18 +1,20 @@
 //! The folder in which a server's socket lies until a child has connected to it.
 //!
-//! Its name is `ipc-demo-` and the parent's process id. It lies in the folder for temporary files.
-//! A parent makes it each time it starts a child. It is removed in whatever way the processes end:
+//! Its name is `ipc-demo-` and the parent's process id, so each run has its own: the *run's
+//! folder*. It lies in the folder for temporary files. A parent makes it each time it starts a
+//! child. It is removed in whatever way the processes end:
 //!
-//! - When the child has connected, both the parent and the child remove the folder, because one of
-//!   them may have been killed.
+//! - When the child has connected, the parent and the child each try to remove the folder. One of
+//!   them does, even if the other has been killed.
 //! - On Ctrl-C, the terminal sends SIGINT to all processes of its foreground process group: to the
 //!   parent and to all children. If that ended them at once, nobody would remove the folder. So
 //!   SIGINT, SIGTERM and SIGHUP are blocked while the folder is there. A blocked signal is not
 //!   lost: it is pending, and is delivered when it is unblocked. Until then Ctrl-C seems to do
 //!   nothing.
-//! - SIGKILL cannot be blocked. If it kills both the parent and the child, neither removes the
-//!   folder. The next run does: it removes each such folder if no process has the id in its name,
-//!   or if that process is itself. (If another process has that id by then, the folder stays.)
+//! - SIGKILL cannot be blocked. If it kills both processes, or the parent before there is a child,
+//!   neither removes the folder. The next run does: it removes each such folder if no process has
+//!   the id in its name, or if that process is itself. (If another process has that id by then, the
+//!   folder stays.)
 //!
 //! (Windows has no such sockets. On macOS ipc-channel uses none, but the lesson fds does.)
 
@@ -46,8 +48,9 @@ mod unix {
 
     impl Folder {
         pub fn new() -> anyhow::Result<Self> {
-            // This blocks them for the calling thread only. That suffices: the parent has no other
-            // thread now, and the threads and children that it starts inherit the mask.
+            // This blocks them for the calling thread only. Any thread that does not block a signal
+            // may get it. But there is no such thread: those that the parent started before have
+            // ended, and the threads and children that it starts from now on inherit the mask.
             let blocked_before = signals()
                 .thread_swap_mask(SigmaskHow::SIG_BLOCK)
                 .context("cannot block signals")?;
@@ -75,8 +78,8 @@ mod unix {
     /// folder, and unblocks the signals. (The child has inherited the parent's mask.)
     pub fn leave(socket: &str) {
         let socket = Path::new(socket);
-        // ipc-channel makes one more folder in that of the run, and puts the socket there. So these
-        // folders are removed from the inner one to the outer one.
+        // ipc-channel makes another folder inside the run's folder, and puts the socket there. So
+        // the inner folder is removed first, then the run's folder.
         let is_of_run = |folder: &&Path| parent_of(folder.file_name()).is_some();
         if let Some(folder_of_run) = socket.ancestors().find(is_of_run) {
             // These fail if the parent has removed them already.

@@ -66,8 +66,8 @@ fn sees_the_end(argument: &str, limit: Duration) -> anyhow::Result<bool> {
         .context("cannot start a thread")?;
     let mut command = child::command("end-awaiter", argument)?;
     let started = command.stdin(lifeline).stdout(stdout).spawn();
-    // `command` keeps the writing end of the pipe from the reader to the watchdog. Without this
-    // line, the watchdog would make the same mistake: its thread would wait for ever.
+    // `command` keeps `stdout`, the writing end of the pipe that the thread above reads. Without
+    // this line, that thread would never read the end of file.
     drop(command);
     let mut reader = started.context("cannot start the reader")?;
 
@@ -97,9 +97,9 @@ fn watch(reader: u32, lines: &Receiver<String>, limit: Duration) -> anyhow::Resu
         Err(RecvTimeoutError::Disconnected) => bail!("the reader died before the end of file"),
         Err(RecvTimeoutError::Timeout) => {
             say!(
-                "  still waits for the end of file after {limit:?}. It cannot come: process {reader} holds"
+                "  still waits for the end of file after {limit:?}: it holds the last writing end itself (process {reader})"
             )?;
-            say!("  the last writing end itself. The watchdog kills it.")?;
+            say!("  is killed by the watchdog, which is the parent")?;
             Ok(false)
         }
     }

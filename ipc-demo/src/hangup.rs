@@ -7,8 +7,8 @@
 //! file, and a channel is disconnected. Both are the same after a writer that has finished: the
 //! reader cannot tell a writer's death from its normal end. A writer learns that its reader has
 //! died only at its next write. Its earlier writes had no error, but what the reader had not read
-//! is lost. So two programs that must know more send a message for it: the writer a last one, "this
-//! is the end", and the reader an answer.
+//! is lost. Programs that must know more send messages about it: the writer's last message says
+//! "this is the end", and the reader sends an answer.
 //!
 //! A write to a pipe without a reader does two things: the system sends SIGPIPE to the writer, and
 //! the write returns the error "Broken pipe". By default SIGPIPE ends the process. A Rust program

@@ -91,8 +91,8 @@ pub fn run() -> anyhow::Result<u8> {
 /// Waits for all children, in the order in which they end.
 ///
 /// A child that is killed while it has the lock keeps the others waiting for ever, so its end must
-/// be noticed before theirs. Then this returns an error, the lesson drops its [`Event`]s, and that
-/// ends the others: see [`end_with`].
+/// be noticed before theirs. Then this returns an error, and the lesson drops its [`Event`]s. This
+/// disconnects the channels on which the others wait in [`end_with`], and so they end.
 fn join_all(children: Vec<Child>) -> anyhow::Result<()> {
     let (ended, results) = mpsc::channel();
     for child in children {

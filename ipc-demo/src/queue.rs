@@ -142,8 +142,8 @@ fn start_all<L: Into<std::process::Stdio>>(
     sender: IpcSender<Item>,
     receiver: IpcReceiver<Item>,
 ) -> anyhow::Result<Option<deal::Deal>> {
-    // `sender` is open now, but close-on-exec. So the children that are started here do not inherit
-    // it: a child has only what its arguments contain.
+    // No child inherits `sender`, because it is close-on-exec. A child gets ends of channels only
+    // as arguments: a writer gets a sender of the queue, a reader does not.
     let deal = if plan.readers == 1 {
         let arguments = (plan, receiver, None);
         children.push(Child::start::<reader::Arguments>(

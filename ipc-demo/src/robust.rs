@@ -35,7 +35,7 @@ pub fn run() -> anyhow::Result<()> {
     say!("Now the lock is a robust mutex, which protects two equal numbers.")?;
     let start = |dies| Child::start("mutex-owner", Stdio::null(), (memory.clone(), dies));
     let status = start(true)?.wait()?;
-    say!("It has changed one of them and died ({status}).")?;
+    say!("That process has changed one number and died ({status}).")?;
     for _ in 0..2 {
         start(false)?.join()?;
     }

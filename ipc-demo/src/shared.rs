@@ -33,9 +33,9 @@ pub use reader::read;
 use reader::{Answer, Arguments};
 
 /// How many bytes are sent over a channel in one message. This much fits into a socket's buffer.
-/// ipc-channel cuts up a larger message, and sends the pieces through a second channel. While it
-/// sends them, the sender holds both ends of that channel. So it would get no error if the receiver
-/// died in the meantime: it would wait for ever.
+/// ipc-channel splits a larger message, and sends most of it through a second channel. Meanwhile
+/// the sender holds that channel's receiver, too. If the other process died then, the sender would
+/// get no error, since a receiver is still open: it would wait for ever.
 const PIECE: usize = 64 << 10;
 
 pub fn run() -> anyhow::Result<u8> {
@@ -85,7 +85,9 @@ pub fn run() -> anyhow::Result<u8> {
         say!("{line}")?;
     }
     say!("Both found the checksum {sum:016x}, each time.")?;
-    say!("Then the child changed its first byte: the parent's changed in the shared memory only.")?;
+    say!(
+        "Then the child changed its block's first byte: the parent sees that in the shared memory only."
+    )?;
     Ok(0)
 }
 
@@ -156,7 +158,7 @@ fn compare(
     )?;
     transfer.measure(
         "ipc-channel",
-        "copied three times: the same, then into one block",
+        "copied three times: as above, then into one block",
         sum,
         |_| {
             let mut pieces_of_block = block.chunks(PIECE);
