@@ -513,6 +513,7 @@ mod tests {
         assert!(wrong.is_err(), "two tasks have one outcome");
         job.finish("worker", &chunk, vec![Ok(7), Ok(8)], SHORT)
             .expect("each has its outcome");
+        assert_eq!(job.lock().left, 0);
         assert!(!job.wait(Duration::ZERO), "all is done");
         let state = job.lock();
         assert_eq!(state.results, [Some(7), Some(8)]);
