@@ -59,6 +59,9 @@ fn workers_that_are_started_by_any_command_share_one_job() {
     }
     // What a single worker does in a second is what all do.
     let (out, _) = remote(&[]);
+    let host = nix::unistd::gethostname().expect("this machine has a name");
+    let worker = format!("{}/", host.to_string_lossy());
+    assert!(out.starts_with(&worker), "{out}");
     let rates = captures(&out, r".* (\d+\.\d) tasks per second\.?");
     assert_eq!(rates.len(), 2, "{out}");
     assert_eq!(rates[0], rates[1], "{out}");

@@ -192,3 +192,23 @@ fn die() -> ! {
     // Windows has no signals. `abort` is the nearest that it has.
     process::abort()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bank_counts_every_payment_and_notes_each_number_once() {
+        let bank = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        // A payment that never comes is an error here, and no hang.
+        bank.set_read_timeout(Some(REPLY_LIMIT))
+            .expect("it is not zero");
+        let address = bank.local_addr().expect("it is bound");
+        let payments = thread::spawn(move || receive_payments(&bank));
+        for number in [7, 8, 7, NO_MORE] {
+            pay(address, number).expect("the bank replies");
+        }
+        let payments = payments.join().expect("it does not panic");
+        assert_eq!(payments.expect("all came"), (3, 2));
+    }
+}
