@@ -1,5 +1,5 @@
-//! What the tests of all demos share: running a demo so that nothing of it can outlive the test,
-//! and checking that one line came before another.
+//! What the tests of all demos share: running a demo so that none of its processes outlives the
+//! test, and checking what it printed.
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
 use std::{
@@ -17,11 +17,11 @@ use predicates::prelude::*;
 
 mod stuck;
 
-/// Long enough for a slow and busy machine: reached only by a demo that hangs.
+/// How long a demo may run. Even on a slow and busy machine, only a demo that hangs takes longer.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Builds a demo's command line: `demo!("--workers", "3")`. The demo is the one whose manifest
-/// names this test.
+/// Makes the command that runs a demo: `demo!("--workers", "3")`. The demo is the one whose
+/// manifest names this test.
 #[macro_export]
 macro_rules! demo {
     ($($argument:expr),* $(,)?) => {{
@@ -30,6 +30,7 @@ macro_rules! demo {
     }};
 }
 
+/// A command with an empty stdin, pipes as stdout and stderr, and a process group of its own.
 pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command
@@ -39,10 +40,10 @@ pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
         .stderr(Stdio::piped());
     #[cfg(unix)]
     {
-        // A group of its own, so that the demo can be ended together with all its children.
+        // A process group of its own, so that one signal can kill the demo and all its children.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        // Whoever runs the tests may ignore these (`nohup`, or a script's `&`), and the demo would
-        // inherit that.
+        // The program that runs the tests may ignore these signals: `nohup` does, and a script
+        // does for a command with `&`. The demo would inherit that.
         use nix::sys::signal::{SigHandler, Signal, signal};
         for ending in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
             // SAFETY: the default action runs no code of ours.
@@ -52,16 +53,19 @@ pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a demo to its end, checks that it left no process behind, and hands over what it printed.
+/// Runs a demo to its end, checks that it left no process behind, and returns its output and its
+/// exit code, for assertions.
 pub fn run(mut command: Command) -> Assert {
     let child = command.spawn().expect("the demo can be started");
     Assert::new(finish(child)).append_context("command", format!("{command:?}"))
 }
 
-/// Waits for a running demo, as [`run`] does for a new one.
+/// Waits for the end of a running demo, checks that it left no process behind, and returns its
+/// output.
 ///
-/// Its output ends only when the last process that holds it has ended. So a child that is left
-/// behind holds us up, until the limit ends the whole group.
+/// The output is a pipe. Its end of file comes only when each process that holds its writing end
+/// has ended. So if the demo leaves a child behind, we wait for this child too. At the limit, the
+/// whole group is killed and the test fails.
 pub fn finish(child: Child) -> Output {
     let demo = child.id();
     let output = output_of(child);
@@ -72,7 +76,8 @@ pub fn finish(child: Child) -> Output {
     output
 }
 
-/// Waits for the end of a running demo alone, as [`Child::wait`] does, but not for ever.
+/// Waits for the end of a running demo, but not for the end of its output. At the limit, the demo
+/// is killed and the test fails.
 pub fn wait(demo: &mut Child) -> ExitStatus {
     let (status, hung) = watch(demo.id(), || demo.wait());
     let status = status.expect("the demo can be waited for");
@@ -80,8 +85,8 @@ pub fn wait(demo: &mut Child) -> ExitStatus {
     status
 }
 
-/// Waits until a running demo has printed `text`, and returns all that it printed so far. The rest
-/// stays where it is.
+/// Reads a running demo's stdout up to the end of `text`, and returns all that was read. What comes
+/// after it stays in the pipe.
 pub fn read_until(demo: &mut Child, text: &str) -> String {
     let id = demo.id();
     let mut seen = Vec::new();
@@ -100,7 +105,8 @@ pub fn read_until(demo: &mut Child, text: &str) -> String {
     seen
 }
 
-/// A copy of a demo where any user may run it: its own folder may be closed to others.
+/// A copy of a demo in a folder where every user may run it. Other users may have no access to the
+/// folder in which the demo was built.
 #[cfg(unix)]
 pub struct ExecutableForAll(pub std::path::PathBuf);
 
@@ -114,8 +120,9 @@ impl ExecutableForAll {
         let copy = COPIES.fetch_add(1, Ordering::Relaxed);
         let name = format!("demo-test-{}-{copy}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        // Not by this process: a child that another test forks at this moment would hold the copy
-        // open for writing, and such a program may not be run.
+        // By another program: if we wrote the copy ourselves, a child that another test forks
+        // at this moment would inherit the descriptor. While a file is open for writing, the
+        // system refuses to run it.
         let mut cp = Command::new("cp");
         let copied = cp.arg(command.get_program()).arg(&path).status();
         assert!(copied.is_ok_and(|status| status.success()), "no copy");
@@ -130,8 +137,8 @@ impl Drop for ExecutableForAll {
     }
 }
 
-/// Kills a running demo, but none of its children, and waits until all of them have noticed, and
-/// have ended too. Returns what was printed since the last reading.
+/// Kills a running demo, but none of its children, and waits until all of them have ended too.
+/// Returns the output that was not read before.
 #[cfg(unix)]
 pub fn kill_only_the_parent(mut demo: Child) -> Output {
     adopt_orphans();
@@ -139,47 +146,49 @@ pub fn kill_only_the_parent(mut demo: Child) -> Output {
     finish_with_orphans(demo)
 }
 
-/// Waits for a running demo as [`finish`] does, when it or a child of it may be killed, so that
-/// nobody is left to wait for some of the others. Call [`adopt_orphans`] before the killing.
+/// Waits for a running demo as [`finish`] does, if the demo or one of its children may be killed.
+/// Then some processes have no parent that would reap them. Call [`adopt_orphans`] before the kill,
+/// so that we can reap them.
 #[cfg(unix)]
 pub fn finish_with_orphans(demo: Child) -> Output {
     let id = demo.id();
     let output = output_of(demo);
-    // They have let go of the output, so what is left of them is about to die.
+    // No process holds the output any more. So each process that is left is about to end, or is a
+    // zombie.
     let start = Instant::now();
     while !group_is_gone(id) {
         if start.elapsed() > LIMIT {
             kill_group(id);
-            panic!("somebody was still there after {LIMIT:?}; output: {output:#?}");
+            panic!("a process was still there after {LIMIT:?}; output: {output:#?}");
         }
         thread::yield_now();
     }
     output
 }
 
-/// Makes this process the parent of the orphans that demos leave, so that no zombie has to wait
-/// until the system's first process finds the time for it. (Linux only; elsewhere it has to.)
+/// Makes this process the new parent of orphans that demos leave, so that we can reap them at once.
+/// (Linux only. On other systems, process 1 reaps them, perhaps later.)
 #[cfg(unix)]
 pub fn adopt_orphans() {
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true).expect("any process can adopt its descendants");
 }
 
-/// Waits until a running demo has ended, and every process that holds its output. It may leave
-/// others behind, or zombies.
+/// Waits until a running demo has ended, and each other process that holds its output. Processes
+/// that do not hold the output may be left, and zombies too.
 fn output_of(child: Child) -> Output {
     let (output, hung) = watch(child.id(), || child.wait_with_output());
     let output = output.expect("the demo can be waited for");
     assert!(
         !hung,
-        "the demo, or a child of it, was still there after {LIMIT:?}, or all of them waited for one \
+        "the demo, or a child of it, was still there after {LIMIT:?}, or each of them waited for \
          another; so far: {output:#?}"
     );
     output
 }
 
-/// Does something that waits for a demo; if that takes too long, kills the whole group, so that it
-/// ends. Returns whether this was needed.
+/// Calls `wait`, which waits for a demo. If that takes too long, kills the demo's whole group, so
+/// that the wait ends. Returns what `wait` returned, and whether the group was killed.
 fn watch<T>(demo: u32, wait: impl FnOnce() -> T) -> (T, bool) {
     let (ended, end) = mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
@@ -201,8 +210,8 @@ fn watch<T>(demo: u32, wait: impl FnOnce() -> T) -> (T, bool) {
     )
 }
 
-/// Whether no process is left of a demo's group. A zombie counts as one: nobody waited for it. (But
-/// those that were left to us, we wait for.)
+/// Whether no process of a demo's group is left. A zombie that its parent has not reaped counts as
+/// left. (First, we reap the zombies whose parent we are.)
 #[cfg(unix)]
 pub fn group_is_gone(demo: u32) -> bool {
     use nix::{
@@ -219,12 +228,12 @@ pub fn group_is_gone(demo: u32) -> bool {
     killpg(pid(demo), None) == Err(Errno::ESRCH)
 }
 
-/// Ends a running demo and its children when an assertion fails: `let _guard = Guard(demo.id());`.
+/// Kills a running demo and its children when an assertion fails: `let _guard = Guard(demo.id());`.
 pub struct Guard(pub u32);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // A test that passes has waited for the demo, whose id may be another's by now.
+        // A test that passes has waited for the demo. Another process may have its id by now.
         if thread::panicking() {
             kill_group(self.0);
         }
@@ -233,7 +242,7 @@ impl Drop for Guard {
 
 #[cfg(unix)]
 fn kill_group(demo: u32) {
-    // It fails only if nobody is left, which is what we want.
+    // This fails only if no process is left to kill.
     let _ = nix::sys::signal::killpg(pid(demo), nix::sys::signal::SIGKILL);
 }
 
@@ -242,8 +251,8 @@ pub fn pid(id: u32) -> nix::unistd::Pid {
     nix::unistd::Pid::from_raw(id.try_into().expect("a process id fits into pid_t"))
 }
 
-/// Windows knows no process groups of this kind: there, a child left behind is noticed by the
-/// output it holds open.
+/// Windows has no process groups of this kind. There, only a child that holds the demo's output
+/// open is noticed.
 #[cfg(not(unix))]
 pub fn group_is_gone(_: u32) -> bool {
     true
@@ -261,10 +270,8 @@ pub fn stdout(assert: &Assert) -> String {
     String::from_utf8(assert.get_output().stdout.clone()).expect("stdout is UTF-8")
 }
 
-/// Asserts that each of these lines stands in the text exactly once, and after the one named before
-/// it.
-///
-/// Other lines may stand between them: happens-before, and no more.
+/// Asserts that each of these lines is in the text exactly once, and that they are in this order.
+/// Other lines may be between them.
 #[track_caller]
 pub fn assert_order<L: AsRef<str>>(text: &str, lines: impl IntoIterator<Item = L>) {
     let mut previous: Option<(usize, String)> = None;
@@ -292,7 +299,7 @@ pub fn assert_order<L: AsRef<str>>(text: &str, lines: impl IntoIterator<Item = L
     }
 }
 
-/// Asserts that a pattern with one group matches exactly one line, and returns what the group
+/// Asserts that a pattern with one group matches exactly one whole line, and returns what the group
 /// matched.
 #[track_caller]
 pub fn capture(text: &str, pattern: &str) -> String {
@@ -305,7 +312,8 @@ pub fn capture(text: &str, pattern: &str) -> String {
     }
 }
 
-/// What the pattern's first group matched, for each line that the pattern matches as a whole.
+/// For each line that the pattern matches as a whole, returns what the pattern's first group
+/// matched.
 pub fn captures(text: &str, pattern: &str) -> Vec<String> {
     let pattern = regex::Regex::new(&format!("^{pattern}$")).expect("the pattern is valid");
     text.lines()
@@ -323,8 +331,8 @@ pub fn assert_usage_error(command: Command, allowed: &str) {
         .stderr(predicate::str::contains(allowed));
 }
 
-/// Asserts that the demo ends quietly, by exit code 0, when its output's reader leaves before the
-/// first line.
+/// Asserts that the demo ends with exit code 0 and no message if nobody reads its output: the
+/// reading end of its stdout is closed before it starts.
 #[track_caller]
 pub fn assert_quiet_without_reader(mut command: Command) {
     let (reader, writer) = io::pipe().expect("a pipe can be made");
@@ -333,8 +341,8 @@ pub fn assert_quiet_without_reader(mut command: Command) {
     run(command).code(0).stderr("");
 }
 
-/// Asserts that a full disk under stdout is an error and not a panic. (`/dev/full` exists on Linux
-/// only.)
+/// Asserts that a demo reports an error, and does not panic, if stdout is a file on a full disk.
+/// (Linux only: a write to `/dev/full` fails as on a full disk.)
 #[track_caller]
 pub fn assert_error_on_full_disk(mut command: Command) {
     if cfg!(target_os = "linux") {
@@ -350,7 +358,7 @@ pub fn assert_error_on_full_disk(mut command: Command) {
     }
 }
 
-/// The width of the terminal of [`run_on_a_terminal`]: not the usual one.
+/// The width of the terminal of [`run_on_a_terminal`]. It differs from the usual 80 columns.
 pub const TERMINAL_COLUMNS: u16 = 60;
 
 /// Runs a demo with a terminal as its stdout, and returns what appeared there.
@@ -365,12 +373,12 @@ pub fn run_on_a_terminal(mut command: Command) -> String {
     let terminal = nix::pty::openpty(&size, None).expect("a terminal can be made");
     command.stdout(terminal.slave);
     let child = command.spawn().expect("the demo can be started");
-    // `command` holds our copy of the terminal's end: while it is open, the reading below would
-    // never end.
+    // `command` holds a copy of the demo's end of the terminal. If that stayed open, the read below
+    // would never end.
     drop(command);
     let mut seen = Vec::new();
-    // Linux ends the reading of a terminal whose other end is closed with an error, other systems
-    // with an end of file.
+    // When the other end of the terminal is closed, a read fails on Linux. On other systems, it
+    // returns the end of file. So the result is ignored.
     let mut terminal = File::from(terminal.master);
     let _ = watch(child.id(), || terminal.read_to_end(&mut seen));
     assert!(finish(child).status.success());

@@ -1,14 +1,15 @@
-//! Notices a demo whose processes wait for one another, long before it has taken too long.
+//! Notices long before the limit that all processes of a demo wait for one another.
 
 use std::time::{Duration, Instant};
 
-/// Longer than any lesson of fork-demo leaves all its processes waiting. (`locked` does so for a
-/// second, until the system ends one of them.)
+/// How long all processes of fork-demo may wait. No lesson needs as long as that. (In `locked`, all
+/// of them wait for a second, until a signal ends one of them.)
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Looks at a demo again and again, and remembers since when nobody in it can go on.
+/// Remembers since when all processes of a demo have been waiting.
 pub struct Watch {
     demo: u32,
+    /// `None` if some process was not waiting at the last look.
     since: Option<Instant>,
 }
 
@@ -17,9 +18,11 @@ impl Watch {
         Self { demo, since: None }
     }
 
-    /// Whether nobody in the demo could go on for some time.
+    /// Looks at the demo. Returns whether all its processes have been waiting, at each look, for
+    /// longer than the limit.
     pub fn is_stuck(&mut self) -> bool {
-        // The other demos wait for programs that are not theirs, or for each other by other calls.
+        // The other demos also wait for programs that are not part of them, or by system calls that
+        // `waits` does not know.
         if env!("CARGO_PKG_NAME") != "fork-demo" || !all_wait(self.demo) {
             self.since = None;
             return false;
@@ -28,8 +31,8 @@ impl Watch {
     }
 }
 
-/// Whether each thread of the demo, and of its descendants, waits for another one of them: for a
-/// pipe, for a lock, or for a child's end.
+/// Whether each thread of the process, and of its descendants, waits in a system call: for a pipe,
+/// for a lock, or for a child's end.
 #[cfg(target_os = "linux")]
 fn all_wait(process: u32) -> bool {
     let Ok(mut threads) = std::fs::read_dir(format!("/proc/{process}/task")) else {
@@ -43,28 +46,28 @@ fn all_wait(process: u32) -> bool {
     })
 }
 
-/// Whether a system call, as `/proc` shows it, ends only when somebody else does something. (While a
-/// process runs, it shows none.)
+/// Whether a system call ends only when another thread or process does something. `call` is what
+/// `/proc` shows: the number of the call and its arguments. (If a thread runs, it shows `running`.)
 #[cfg(target_os = "linux")]
 fn waits(call: &str) -> bool {
     if call == "-1 0x0 0x0\n" {
-        // A zombie: it will do nothing any more.
+        // The thread is a zombie, and does nothing any more.
         return true;
     }
     let mut words = call.split(' ');
     let number = words.next().and_then(|number| number.parse().ok());
     let arguments: Vec<&str> = words.collect();
     match number {
-        // Stdin may come from elsewhere.
+        // A read. (A read from stdin does not count: the data may come from outside of the demo.)
         Some(nix::libc::SYS_read) => arguments[0] != "0x0",
-        // Without a time limit.
+        // A wait for a lock, without a time limit.
         Some(nix::libc::SYS_futex) => arguments[3] == "0x0",
         Some(nix::libc::SYS_wait4 | nix::libc::SYS_waitid) => true,
         _ => false,
     }
 }
 
-/// Elsewhere nobody tells what a process waits for.
+/// Other systems do not say what a process waits for.
 #[cfg(not(target_os = "linux"))]
 fn all_wait(_: u32) -> bool {
     false

@@ -1,9 +1,9 @@
 //! The console blocks of a Markdown file: finding them, running them, comparing their output.
 //!
-//! A block begins with ```` ```console ````. A line that begins with `$ ` is a command; what follows
-//! it is the command's output, as a reader saw it. Numbers that differ from run to run match any
-//! number: see [`Line`]. After ```` ```console any-order ```` the lines of a command's output may come in
-//! any order. A line `...` stands for any number of lines.
+//! A block begins with ```` ```console ````. A line that begins with `$ ` is a command. The lines
+//! after it are the command's output in one run. A number that differs from run to run matches any
+//! other number: see [`Token`]. In a block that begins with ```` ```console any-order ````, the
+//! lines of a command's output may come in any order. A line `...` stands for any number of lines.
 
 use std::{
     env, fs,
@@ -20,13 +20,13 @@ use regex::{Captures, Regex};
 
 use crate::common;
 
-/// How a demo is run, with its name.
+/// The part of a command that runs a demo. The group is the demo's name.
 static RUN: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"cargo run -q -p ([a-z-]+)(?: --release)?(?: --(?: |$))?"));
 
 /// A console block of a Markdown file.
 pub struct Block {
-    /// Of the opening fence, counted from 1.
+    /// The line of the opening fence, counted from 1.
     pub line: usize,
     any_order: bool,
     pub steps: Vec<Step>,
@@ -74,14 +74,14 @@ pub fn blocks(text: &str) -> Vec<Block> {
 }
 
 impl Block {
-    /// The demo whose block this is: the one that its first `cargo run` names.
+    /// The demo to which this block belongs: the one that its first `cargo run` names.
     pub fn demo(&self) -> Option<&str> {
         let mut steps = self.steps.iter();
         steps.find_map(|step| Some(RUN.captures(&step.command)?.get(1)?.as_str()))
     }
 
-    /// Runs the block's commands in one shell, in an empty folder, with `program` in the place of
-    /// `cargo run`. Returns what does not match, one text per command.
+    /// Runs the block's commands in one shell, in an empty folder. `program` replaces `cargo run`.
+    /// Returns one text for each command whose output does not match.
     pub fn mismatches(&self, program: &Path) -> Vec<String> {
         let outputs = self.run(program);
         self.steps
@@ -110,7 +110,8 @@ impl Block {
         let mut script = String::from("exec 2>&1\n");
         for step in &self.steps {
             let command = RUN.replace_all(&step.command, |run: &Captures| {
-                // Another demo's program is not at hand, so that command is left to fail.
+                // We have the program of one demo only. A command that runs another demo stays
+                // as it is, and fails.
                 let ours = self.demo() == Some(&run[1]);
                 if ours {
                     program.clone()
@@ -118,16 +119,17 @@ impl Block {
                     run[0].to_owned()
                 }
             });
-            // The next command finds in `$?` what this one left there.
+            // `(exit $1)` restores `$?`, so that the next command can print this command's exit
+            // code.
             script += &format!("{command}\nset -- $?; echo; echo '{END}'; (exit $1)\n");
         }
-        // That the last command fails is no failure of the script.
+        // The last command may fail; the script itself has not failed then.
         script += "exit 0\n";
 
         let folder = EmptyFolder::new();
         let mut sh = common::command("sh", &["-c", &script]);
         sh.current_dir(&folder.0).env("RUST_BACKTRACE", "0");
-        // A lesson may leave an orphan behind that is about to end.
+        // A lesson may leave an orphan that is about to end.
         common::adopt_orphans();
         let sh = sh.spawn().expect("there is a shell");
         let output = Assert::new(common::finish_with_orphans(sh)).success();
@@ -145,11 +147,11 @@ impl Block {
 
 fn shell_quoted(program: &Path) -> String {
     let program = program.to_str().expect("the program's path is UTF-8");
-    // The blank is the one that stood before the first argument.
+    // The blank replaces the one before the first argument: `RUN` has matched that one too.
     format!("'{}' ", program.replace('\'', r"'\''"))
 }
 
-/// A folder for one block, which is gone afterwards.
+/// A folder for one block. It is removed when the value is dropped.
 struct EmptyFolder(PathBuf);
 
 impl EmptyFolder {
@@ -172,7 +174,7 @@ impl Drop for EmptyFolder {
 fn compare(expected: &[String], output: &[String], any_order: bool) -> Option<String> {
     let parse = |lines: &[String]| -> Vec<Line> {
         let lines = lines.iter().map(|line| Line::parse(line));
-        // Neither an empty line nor the rule of a table is a fact.
+        // Without tokens: an empty line, or a line of a table's frame.
         lines.filter(|line| !line.tokens.is_empty()).collect()
     };
     let (expected, output) = (parse(expected), parse(output));
@@ -199,7 +201,7 @@ fn compare_in_order(expected: &[Line], output: &[Line]) -> Option<String> {
     if matches(expected, output) {
         return None;
     }
-    // The first line that was not printed, whatever comes after it.
+    // The first line at which the output no longer matches, if any lines may follow.
     let unmatched = (0..expected.len()).find(|&end| {
         let mut beginning = expected[..=end].to_vec();
         beginning.push(Line::parse("..."));
@@ -219,7 +221,8 @@ fn compare_in_any_order(mut expected: Vec<Line>, mut output: Vec<Line>) -> Optio
     let lines = expected.len();
     expected.retain(|line| !line.stands_for_any_lines());
     let more_is_allowed = expected.len() < lines;
-    // A line that leaves the least open chooses first.
+    // Lines with few wildcards are matched first. Otherwise, a line with many could take the only
+    // output line that matches another line.
     expected.sort_by_key(Line::wildcards);
     let mut missing = Vec::new();
     for line in expected {
@@ -238,9 +241,7 @@ fn compare_in_any_order(mut expected: Vec<Line>, mut output: Vec<Line>) -> Optio
     }
 }
 
-/// A line as what in it must be equal, and what may differ.
-///
-/// Blanks, and what tables and bars are drawn with, do not count.
+/// A line, and its tokens. Blanks, and the characters that draw tables and bars, are not tokens.
 #[derive(Clone)]
 struct Line {
     text: String,
@@ -253,11 +254,12 @@ enum Token {
     Text(String),
     /// A longer number, or one with a decimal point: an id, or something measured.
     Number(String),
-    /// A number with its unit. Equal is what it measures, so 900 µs matches 1.2 ms.
+    /// A number with a unit. Only what the unit measures must be equal: 900 µs matches 1.2 ms.
     Quantity(&'static str),
-    /// 0%. What a README says never happens must not happen; what is rare may fail to.
+    /// 0%. It matches only 0%. But another percentage matches 0% too: something that is rare may
+    /// not happen in a run.
     Never,
-    /// A place in a source file, which moves when the file is edited.
+    /// A place in a source file. It matches any other place: lines move when a file is edited.
     SourceLine,
 }
 
@@ -313,7 +315,7 @@ impl Line {
         self.tokens.iter().filter(is_wildcard).count()
     }
 
-    /// Whether this line of a README allows for that line of output.
+    /// Whether this line of a README matches a line of output.
     fn matches(&self, output: &Line) -> bool {
         self.tokens.len() == output.tokens.len()
             && self
@@ -322,7 +324,7 @@ impl Line {
                 .zip(&output.tokens)
                 .all(|pair| match pair {
                     (Token::Number(_), Token::Number(_)) => true,
-                    // In a container, an id may have one digit.
+                    // A process id may have only one digit, for example in a container.
                     (Token::Number(_), Token::Text(text)) => text.parse::<u32>().is_ok(),
                     (Token::Quantity("ratio"), Token::Never) => true,
                     (expected, printed) => expected == printed,
@@ -412,7 +414,7 @@ mod tests {
     fn the_order_counts_unless_the_block_says_otherwise() {
         assert_eq!(difference("a\nb", "b\na", true), None);
         assert!(difference("a\nb", "b\na", false).is_some());
-        // The line that could be either does not take the place of the one that could not.
+        // `id 100` matches both lines of output, `id 7` only one. `id 7` is matched first.
         assert_eq!(difference("id 100\nid 7", "id 7\nid 8", true), None);
         assert!(difference("a\na\nb", "a\nb\nb", true).is_some());
     }

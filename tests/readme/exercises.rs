@@ -1,7 +1,7 @@
 //! The exercises: changes that a README proposes, each a patch in `exercises/<demo>/`.
 //!
-//! The text before the patch holds a console block, which shows what the changed program prints.
-//! Here, each patch is applied to a copy of the workspace, and the block is run.
+//! A patch file begins with a text. The text has a console block, which shows what the changed
+//! program prints. Here, each patch is applied to a copy of the workspace, and the block is run.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 
 use crate::{DEMO, SEEN_HERE, console, read, root};
 
-/// The demo's patches, from the root.
+/// The paths of the demo's patches, relative to the root.
 fn patches() -> Vec<PathBuf> {
     let folder = Path::new("exercises").join(DEMO);
     let Ok(entries) = fs::read_dir(root().join(&folder)) else {
@@ -62,7 +62,7 @@ fn an_exercise_does_what_its_text_says() {
 
 /// Builds the demo with a patch applied, and returns the path of the program.
 fn build_with(patch: &Path) -> PathBuf {
-    // A folder that stays, so that the libraries are built only once.
+    // This folder is kept, so that the libraries are built only once.
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exercises");
     let copy = folder.join(DEMO);
     let _ = fs::remove_dir_all(&copy);
@@ -81,7 +81,8 @@ fn build_with(patch: &Path) -> PathBuf {
         .arg("apply")
         .arg(root().join(patch))
         .current_dir(&copy)
-        // Or else git would find our repository, and take the paths for its own.
+        // Without this, git would find our repository above this folder, and take the paths in the
+        // patch as relative to that repository.
         .env("GIT_CEILING_DIRECTORIES", &folder));
     let target = folder.join("target");
     run(Command::new(env!("CARGO"))

@@ -1,4 +1,4 @@
-//! Every link to a file, or to a heading of a file, leads somewhere.
+//! Every link to a file leads to a file that exists, and every link to a heading to a heading.
 
 use std::{
     collections::HashMap,
@@ -47,7 +47,7 @@ fn follow(text: &Path, link: &str) -> Result<(), String> {
     }
 }
 
-/// The path without `..`: these must not lead out of a folder that does not exist.
+/// The path without `..`: each one removes the part before it, as in a browser.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {

@@ -1,7 +1,8 @@
-//! The READMEs are true: what they show is what the programs print, and their links lead somewhere.
+//! The READMEs are true: the programs print what the READMEs show, and each link leads to a file or
+//! a heading.
 //!
-//! Every demo has this test. It runs the console blocks of the demo's own README, and those of the
-//! README of the whole that run this demo. With `-- --ignored`, it also does the demo's exercises:
+//! Every demo has this test. It runs the console blocks of the demo's own README, and those blocks
+//! of the root's README that run this demo. With `-- --ignored`, it also does the demo's exercises:
 //! see [`exercises`].
 #![cfg(unix)]
 
@@ -28,7 +29,7 @@ fn root() -> &'static Path {
     demo.parent().expect("a demo is a folder of the workspace")
 }
 
-/// The Markdown files of the root and of this demo, from the root.
+/// The Markdown files of the root and of this demo: their paths, relative to the root.
 fn texts() -> Vec<PathBuf> {
     let mut texts = Vec::new();
     for folder in ["", DEMO] {
@@ -56,7 +57,8 @@ fn read(text: &Path) -> String {
     fs::read_to_string(root().join(text)).expect("a text of the workspace can be read")
 }
 
-/// What the READMEs show was seen on Linux. Other systems' messages differ.
+/// Whether the READMEs show what is printed on this system. Their blocks were run on Linux; the
+/// messages of other systems differ.
 const SEEN_HERE: bool = cfg!(target_os = "linux");
 
 #[test]
@@ -65,7 +67,7 @@ fn the_readmes_show_what_the_demo_prints() {
         return;
     }
     let program = assert_cmd::cargo::cargo_bin!(env!("CARGO_PKG_NAME"));
-    // The Chinese texts show the same: see `twins`.
+    // The Chinese texts have the same blocks: see `twins`.
     let texts = texts().into_iter().filter(|text| !is_chinese(text));
     let mut blocks = Vec::new();
     for text in texts {
@@ -81,7 +83,7 @@ fn the_readmes_show_what_the_demo_prints() {
             }
         }
     }
-    // All at once: they wait for the most part.
+    // All blocks run at the same time: most of the time, they only wait.
     let failures: Vec<String> = thread::scope(|scope| {
         let run = |(place, block): &(String, Block)| {
             let mismatches = block.mismatches(program).into_iter();
@@ -97,7 +99,7 @@ fn the_readmes_show_what_the_demo_prints() {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-/// The ledger says by which test each statement is pinned, as in `pool_demo::a_test`.
+/// NOTES.md names the test that checks each statement, for example `pool_demo::a_test`.
 #[test]
 fn the_tests_that_the_notes_name_exist() {
     let notes = read(Path::new("NOTES.md"));

@@ -1,8 +1,9 @@
-//! Each README has a Chinese twin: what is new in one language is missing in the other until
-//! somebody has translated it.
+//! Each README has a Chinese twin. If a block, a link or a command is only in one of them, this
+//! test fails.
 //!
-//! Both have the same sections, and in each of them the same blocks in the same order (of a diagram,
-//! whose labels are translated, as many lines), the same links, and the same commands in the text.
+//! Both have the same sections. In both, a section has the same blocks in the same order, the same
+//! links, and the same commands in its text. The labels of a diagram are translated, so only its
+//! number of lines must be the same.
 
 use std::path::Path;
 
@@ -23,14 +24,15 @@ fn both_languages_show_the_same() {
     assert!(failures.is_empty(), "\n{failures}");
 }
 
-/// What stands between two headings, but for the words.
+/// What is between two headings, without the words.
 struct Section {
-    /// Where its heading is, counted from 1.
+    /// The line of its heading, counted from 1.
     line: usize,
     level: usize,
-    /// The lines of its blocks, and where they are.
+    /// The lines of its blocks, each with its line number.
     shown: Vec<(usize, String)>,
-    /// The links and the commands in its text, sorted: a sentence has another order in Chinese.
+    /// The links and the commands in its text. They are sorted, because a Chinese sentence may name
+    /// them in another order.
     named: Vec<String>,
 }
 
@@ -85,15 +87,16 @@ impl Section {
     }
 }
 
-/// A link as it is in both languages; `None` for one from twin to twin.
+/// A link in a form that is the same in both languages. `None` for a link from a README to its
+/// twin.
 fn normal(link: String) -> Option<String> {
-    // Headings are translated.
+    // Headings are translated, so the part after `#` differs.
     let file = link.split('#').next().unwrap_or_default();
     let file = file.replace("README.zh-CN.md", "README.md");
     (file != "README.md").then(|| format!("]({file})"))
 }
 
-/// Where two texts, each with its name, differ in more than the words.
+/// Where two texts, each with its name, differ in their sections, blocks, links or commands.
 fn differences(
     (english, english_text): &(String, String),
     (chinese, chinese_text): &(String, String),
