@@ -9,7 +9,7 @@
 //! │  $ mt-vs-mp --role create '{"place":{"One":0},"way":2}' --trial
 //! │  main.rs                begin: sees "--role"
 //! │  lab/role.rs            play_role: finds the role by its name
-//! │  experiments/create.rs  CREATE.play: forks 60 times, and returns the median time
+//! │  experiments/create.rs  CREATE.play: times 60 forks, and returns their median
 //! │  {"Ok":0.00010359}      on its stdout: 104 µs
 //! │
 //! lab.rs                 Measured: keeps the number as one sample of its variant

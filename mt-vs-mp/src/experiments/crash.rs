@@ -1,8 +1,8 @@
 //! A worker crashes. How does the master see that, and what becomes of the other workers' results?
 //!
 //! A panic ends only its thread. Each other crash ends the whole process with all of its threads:
-//! the master, if the workers are its threads, or one of the two worker processes of the hybrid. So
-//! each case runs in a fresh process, which is the master.
+//! the master with all workers, if they are its threads; in the hybrid, one of two worker
+//! processes, and one other worker with it. So each case runs in a fresh process, the master.
 
 use std::process::Stdio;
 
@@ -20,17 +20,17 @@ use crate::{
 };
 
 mod ending;
-mod team;
+mod workers;
 
 use ending::{ENDINGS, Ending};
-use team::{OTHERS, Seen};
+use workers::{OTHERS, Seen};
 
 pub const EXPERIMENT: Experiment = Experiment {
     name: "crash",
     claim: "A crashed process leaves the others alone; a crashed thread takes its process with it.",
     share: 2,
     run,
-    roles: &[&CRASH, &team::WORKER],
+    roles: &[&CRASH, &workers::WORKER],
     published: &[],
 };
 
@@ -47,20 +47,20 @@ const MODELS: &[Model] = &[THREADS, PROCESSES, HYBRID];
 const THREADS: Model = Model {
     name: "workers are threads",
     plural: "threads",
-    work: |ending| Ok(team::threads(OTHERS, Some(ending), || ())),
+    work: |ending| Ok(workers::threads(OTHERS, Some(ending), || ())),
 };
 
-// The numbers are how many workers each process has besides the one that crashes.
+// For each process: how many of its workers do not crash. The first has one more, which does.
 const PROCESSES: Model = Model {
     name: "workers are processes",
     plural: "processes",
-    work: |ending| team::processes(&[0, 1, 1, 1], ending),
+    work: |ending| workers::processes(&[0, 1, 1, 1], ending),
 };
 
 const HYBRID: Model = Model {
     name: "2 processes × 2 threads",
     plural: "hybrid",
-    work: |ending| team::processes(&[1, 2], ending),
+    work: |ending| workers::processes(&[1, 2], ending),
 };
 
 /// A row of [`MODELS`], and a row of [`ENDINGS`].
@@ -81,7 +81,7 @@ struct Case {
     master_lives: bool,
     /// How the crashed worker's end was seen; or the master's end, if the master died with it.
     end: String,
-    /// How many results of the others were lost.
+    /// How many results of the others were lost, or wrong.
     lost: usize,
 }
 
@@ -153,8 +153,8 @@ impl Case {
     }
 }
 
-/// The claim has two halves, and the worse of their verdicts is its own. Each half is true or false
-/// in each case, and depends on the case if it is not the same in all.
+/// The claim makes two statements, and the worse of their verdicts counts. In each case, a
+/// statement is true or false. If it is true in one case and false in another, it depends.
 fn judge(cases: &[Case]) -> Finding {
     let of = |model: &Model| {
         let name = model.name;
@@ -170,7 +170,7 @@ fn judge(cases: &[Case]) -> Finding {
         lost.push(format!("{} {sum}", model.plural));
     }
     Finding::new(
-        verdict::every([judge_half(&left_alone), judge_half(&taken_along)]),
+        verdict::every([by_case(&left_alone), by_case(&taken_along)]),
         format!(
             "a crashed process left the others alone {}; a crashed thread took all with it {}: a panic \
              ends only its own thread",
@@ -185,8 +185,8 @@ fn judge(cases: &[Case]) -> Finding {
     )
 }
 
-/// Of one half of the claim: whether it is true, case by case.
-fn judge_half(cases: &[bool]) -> Verdict {
+/// Of one statement: whether it is true in each case.
+fn by_case(cases: &[bool]) -> Verdict {
     verdict::by_case(cases.iter().map(|&is_true| verdict::is(is_true)))
 }
 

@@ -1,13 +1,13 @@
 //! What a thread costs, and what a process costs: the time from the call that starts it until it
-//! has been joined.
+//! has been joined. (To join a process is to wait for its end, as in Python.) The head of `lab.rs`
+//! draws the path of one of these times through the files.
 //!
 //! The threads and processes do nothing, so only their start and their end are timed. The process
 //! that starts them is as small as a process of this program can be. (See `memory` for large ones.)
 //!
 //! The system may put a new thread or process on the processor of its creator, or on another one,
-//! which may be asleep and has to be woken. That can double the time, and the system chooses anew
-//! for each of them. So everything is measured twice: pinned to one processor, where there is no
-//! choice, and unpinned.
+//! which may be asleep: to wake it can double the time. So each way is measured in two places:
+//! pinned to one processor, where the system has no choice, and unpinned, as ordinary programs run.
 
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +59,7 @@ const WAYS: &[Way] = &[THREAD, STD_THREAD, FORK, SPAWN_TRUE, SPAWN_SELF];
 #[derive(Serialize, Deserialize)]
 struct Variant {
     place: Place,
-    /// The row of [`WAYS`].
+    /// The row of [`WAYS`]: a variant travels as JSON, and the function of a way cannot.
     way: usize,
 }
 
@@ -94,8 +94,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
             Some(why) => left_out.push(format!("{}: {why}", way.name)),
         }
     }
-    let mut places = place::places(&mut left_out);
-    places.retain(|place| matches!(place, Place::One(_) | Place::Free));
+    let places = place::for_one(&mut left_out);
     let mut variants = Vec::new();
     for &place in &places {
         variants.extend(ways.iter().map(|&way| Variant { place, way }));
@@ -132,7 +131,8 @@ fn find<'a>(times: &'a [Times], place: Place, way: &Way) -> Option<&'a Times> {
         .find(|it| it.variant.place == place && WAYS[it.variant.way].name == way.name)
 }
 
-/// In each place, a spawn must cost much more than a thread, and a fork no more than a spawn.
+/// In each place, a spawn must cost much more than a thread, and a fork no more than a spawn. If
+/// the places disagree, it depends.
 fn judge(places: &[Place], times: &[Times]) -> Finding {
     let mut verdicts = Vec::new();
     let mut spawns = Vec::new();

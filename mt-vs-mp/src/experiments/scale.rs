@@ -4,17 +4,17 @@
 //! every moment, and the system can only give them turns. In a crowd that *sleeps*, all workers
 //! sleep, as most processes of a server do; beside the crowd, one worker for each processor
 //! computes. For both kinds, all that is computed in a span of time is compared with what one
-//! worker for each processor computes without a crowd. What is missing is the cost of switching,
-//! and of whatever else ran.
+//! worker for each processor computes without a crowd. The difference is the cost of switching, and
+//! of whatever else ran.
 //!
-//! Work counts only within that span, during which all workers are there: their start and their end
-//! do not count. The work has no end of its own, so each worker of a computing crowd wants its turn
-//! until the span is over.
+//! The span begins 10 ms after the crowd: until then, its workers can wake up. The work has no end
+//! of its own, so each worker of a computing crowd wants its turn until the span is over. What is
+//! computed before or after the span does not count.
 //!
 //! Meanwhile a bystander sleeps and wakes each millisecond, from before the crowd begins until
 //! after its end. Its lateness counts from the moment at which it should have been woken: if it
-//! misses ten wake-ups in a row, ten wake-ups are late and not one. A lateness that is longer than
-//! the crowd lasts cannot be seen.
+//! misses ten wake-ups in a row, ten wake-ups are late and not one. No lateness can be longer than
+//! the crowd lasts: when the crowd has ended, the bystander gets its turn.
 
 use std::{
     fmt,
@@ -82,14 +82,14 @@ const MOST_MEMORY: u64 = 256 << 10;
 /// A number of processes or threads that all compute or all sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Crowd {
-    /// Otherwise its workers are threads.
+    /// True: its workers are processes. False: they are threads.
     processes: bool,
-    /// Otherwise they sleep.
+    /// True: its workers compute. False: they sleep.
     computing: bool,
     workers: usize,
     /// The machine's processors. Beside a crowd that sleeps, one member for each of them computes.
     cores: usize,
-    /// How long the crowd is watched, in milliseconds.
+    /// The length of the span in which work counts, in milliseconds.
     span: u64,
 }
 
@@ -165,8 +165,9 @@ struct Board {
     origin: Instant,
     /// When the master let all members begin, in nanoseconds.
     begin: &'static Number,
-    /// Both are floating-point numbers, bit by bit.
+    /// The bystander's median: the bits of an `f64`, stored as an integer.
     late: &'static Number,
+    /// Its 99th percentile, stored in the same way.
     late_99: &'static Number,
     /// How many tasks each member did in the span.
     tasks: &'static [Number],

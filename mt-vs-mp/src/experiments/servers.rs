@@ -5,7 +5,7 @@
 //! and server share the same processors, as with `ab` or `wrk`. The rates can be compared with each
 //! other, but they are not the highest rates that a server can reach.
 //!
-//! *Stable* is counted: one of sixteen requests crashes, and others are lost with it or not. *Fast*
+//! *Stable* is counted: when one of sixteen requests crashes, how many others get no answer? *Fast*
 //! is the number of requests that are answered in a second. The verdict rests on these two. The
 //! tables also show the time of each answer and the memory.
 
@@ -217,7 +217,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
 
     let closed_loops = lab.mode.pick(2, CLOSED_LOOPS.len(), CLOSED_LOOPS.len());
     let plans = (0..MODELS.len()).map(|model| plan(model, closed_loops, &rates));
-    // The rest of the time is for the crashes.
+    // The warm-up and the crashes, above, have the rest of the time.
     let budget = lab.budget * 7 / 10;
     let cases = lab.alternate(budget, plans, |plan| trial::run(&SERVERS, plan))?;
 

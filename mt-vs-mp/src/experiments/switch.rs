@@ -237,7 +237,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     let mut left_out = Vec::new();
     let mut settings = Vec::new();
     let mut variants = Vec::new();
-    for place in place::places(&mut left_out) {
+    for place in place::for_two(&mut left_out) {
         for working_set in WORKING_SETS {
             // Unpinned, the system's choice of a processor matters more than the memory.
             if place == Place::Free && working_set > 0 {

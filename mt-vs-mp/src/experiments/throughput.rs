@@ -2,9 +2,10 @@
 //!
 //! One master holds the tasks and adds up the results, and the workers do the tasks
 //! (Master–Worker). A worker that has done a task takes the next one, so that all workers are busy
-//! until no task is left. Each worker adds the same number of tasks to the job, so that a job takes
-//! about as long on many cores as on few. The start of the workers is timed apart: it does not
-//! depend on the job.
+//! until no task is left. A job has the same number of tasks for each worker. So with a worker for
+//! each core, it takes about as long on many cores as on few. The start of the workers is timed
+//! apart: it takes as long for a small job as for a large one, so a ratio that includes it would
+//! depend on the size of the job.
 //!
 //! Threads take a task by incrementing an index that they share. A process gets a message for each
 //! task, and sends a message with each result. Small tasks show what these messages cost. So for
@@ -39,7 +40,7 @@ pub const EXPERIMENT: Experiment = Experiment {
     claim: "Threads are usually a bit faster than processes, but not by much.",
     share: 19,
     run,
-    roles: &[&WORK, &WORKER],
+    roles: &[&DO_JOB, &WORKER],
     published: &[
         (
             "10,000 tasks that do next to nothing: a pool of threads 46 ms, a new thread for each \
@@ -54,8 +55,8 @@ pub const EXPERIMENT: Experiment = Experiment {
 };
 
 /// "A bit faster, but not by much": processes take at least `A_BIT` times and at most `MUCH` times
-/// as long as threads. Less than `A_BIT` is no difference: on a machine that is not idle, two runs
-/// of the same work differ by as much.
+/// as long as threads. A ratio below `A_BIT` is no difference: on a machine that is not idle, two
+/// runs of the same work can differ by 15%.
 const A_BIT: f64 = 1.15;
 const MUCH: f64 = 1.5;
 
@@ -194,8 +195,8 @@ const THREADS: &str = "threads";
 const PROCESSES: &str = "processes";
 const SHARED_INDEX: &str = "processes, shared index";
 
-/// The largest divisor of the number of workers that is not above its square root: so each process
-/// has at least as many threads as there are processes.
+/// The largest divisor of `workers` that is at most its square root. So each process has at least
+/// as many threads as there are processes: 4 workers are 2 × 2, 6 workers are 2 × 3.
 fn processes_of_hybrid(workers: usize) -> usize {
     let mut up_to_the_root = (1..=workers.isqrt()).rev();
     let divisor = up_to_the_root.find(|&processes| workers.is_multiple_of(processes));
@@ -203,7 +204,7 @@ fn processes_of_hybrid(workers: usize) -> usize {
 }
 
 /// The trial: a crew does a job.
-static WORK: Role<(Crew, Job), Done> = Role {
+static DO_JOB: Role<(Crew, Job), Done> = Role {
     name: "throughput",
     play: |(crew, job)| (WAYS[crew.way].work)(crew, job),
 };
@@ -226,7 +227,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
                 kind: number,
                 tasks,
             };
-            let done = trial::run(&WORK, &(crew, job))?;
+            let done = trial::run(&DO_JOB, &(crew, job))?;
             let (total, right) = (done.total, kind.result * tasks);
             ensure!(total == right, "{crew:?} has {total}, not {right}");
             Ok(done)
@@ -235,7 +236,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
         plots.push(speed_up_plot(kind, &cases));
         jobs.push((kind, cases));
     }
-    // The start of a crew does not depend on the job. The first job has the most samples.
+    // A crew starts in the same way for each job. So one job is enough: that with the most time.
     let (_, cases) = &jobs[0];
     tables.push(start_table(cases));
     plots.push(start_plot(cases));

@@ -5,8 +5,9 @@
 //! samples: the k-th lowest and the k-th highest. Each sample lies above the true median with
 //! probability ½, so the number of samples above the true median has a binomial distribution. From
 //! this follows, for each k, the exact probability that the two ends enclose the true median (David
-//! and Nagaraja, "Order Statistics", 3rd ed., 7.1). The largest k for which that is at least 95% is
-//! taken. For six samples k is 1: the lowest and the highest enclose the true median with 96.9%.
+//! and Nagaraja, "Order Statistics", 3rd ed., 7.1). A larger k gives a narrower interval with a
+//! lower probability; the largest k with at least 95% is taken. For six samples k is 1: the lowest
+//! and the highest enclose the true median with 96.9%.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,12 +33,12 @@ impl Interval {
     pub fn of(samples: &[f64]) -> Self {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
-        let outside = outside(sorted.len());
+        let skipped = outside(sorted.len());
         let number = |sample: Option<&f64>| sample.copied().unwrap_or(f64::NAN);
         Self {
             median: median(samples.iter().copied()),
-            low: number(sorted.get(outside)),
-            high: number(sorted.iter().nth_back(outside)),
+            low: number(sorted.get(skipped)),
+            high: number(sorted.iter().nth_back(skipped)),
             samples: sorted.len(),
         }
     }
@@ -72,16 +73,17 @@ pub fn median(samples: impl IntoIterator<Item = f64>) -> f64 {
 
 /// How many of the sorted samples lie outside the interval at each side: k - 1.
 fn outside(samples: usize) -> usize {
-    // The probability that exactly `outside` samples lie below the true median, and the probability
-    // that at most `outside` samples do.
+    // The probability that exactly `number` samples lie below the true median, and the probability
+    // that at most `number` samples do: at first for 0.
     let mut exactly = 0.5_f64.powi(samples as i32);
     let mut at_most = exactly;
-    for outside in 0..samples / 2 {
-        // The same with one sample more outside: is the interval then too narrow?
-        exactly *= (samples - outside) as f64 / (outside + 1) as f64;
+    for number in 0..samples / 2 {
+        // From here on for `number + 1`.
+        exactly *= (samples - number) as f64 / (number + 1) as f64;
         at_most += exactly;
+        // With `number + 1` samples outside at each side, the interval would be too narrow.
         if 1.0 - 2.0 * at_most < CONFIDENCE {
-            return outside;
+            return number;
         }
     }
     0

@@ -63,8 +63,8 @@ pub fn within(figure: Interval, low: f64, high: f64) -> Verdict {
 }
 
 /// Of a claim that makes several statements, all of which must be true: "this *and* that",
-/// "*however* large". One statement that fails refutes the claim. A statement that could not be
-/// tried does not count.
+/// "*however* large". The worst of their verdicts counts. A statement that could not be tried does
+/// not.
 pub fn every(statements: impl IntoIterator<Item = Verdict>) -> Verdict {
     let statements: Vec<Verdict> = statements.into_iter().collect();
     let worst_first = [Fails, Unclear, Depends, Holds];
@@ -72,9 +72,9 @@ pub fn every(statements: impl IntoIterator<Item = Verdict>) -> Verdict {
     found.next().unwrap_or(NotMeasured)
 }
 
-/// Of one statement about several cases: it may hold for one kind of work and fail for another.
-/// Then it depends on the case, even if further cases are unclear. Otherwise one unclear case makes
-/// the whole unclear. A case that could not be tried does not count.
+/// Of one statement about several cases. If it holds in one case and fails in another, it depends,
+/// whatever the other cases are. Otherwise it is unclear if one case is unclear. Otherwise all
+/// cases agree. A case that could not be tried does not count.
 pub fn by_case(cases: impl IntoIterator<Item = Verdict>) -> Verdict {
     let cases: Vec<Verdict> = cases.into_iter().collect();
     let has = |verdict| cases.contains(&verdict);

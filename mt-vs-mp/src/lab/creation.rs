@@ -15,7 +15,7 @@ use super::role::Role;
 /// A way to create a thread or a process.
 pub struct Way {
     pub name: &'static str,
-    /// How many of these creations last some milliseconds in all.
+    /// How many of them a trial times. Together they take some milliseconds.
     pub calls: usize,
     /// Why this system does not have this way; `None` if it does.
     pub missing: fn() -> Option<&'static str>,

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The processors for two threads or processes that are measured together, and for one that is
-/// measured alone ([`Place::One`] or [`Place::Free`]).
+/// The processors for one thread or process that is measured alone, or for two that are partners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
-    /// Both pinned to this processor.
+    /// All are pinned to this processor.
     One(usize),
-    /// The first pinned to one processor, the second to another, which shares a cache with it.
+    /// The first partner is pinned to one processor, the second to another, which shares a cache
+    /// with it.
     Near(usize, usize),
     /// The same for two processors that share no cache, as far as the system tells.
     Far(usize, usize),
@@ -31,7 +31,8 @@ impl fmt::Display for Place {
 }
 
 impl Place {
-    /// Pins the calling thread, and all that it starts from now on, to the first one's processor.
+    /// Pins the calling thread, and all that it starts from now on, to the first partner's
+    /// processor.
     pub fn pin_first(self) -> anyhow::Result<()> {
         match self {
             One(cpu) | Near(cpu, _) | Far(cpu, _) => pin(cpu),
@@ -39,7 +40,7 @@ impl Place {
         }
     }
 
-    /// The same for the second one's processor.
+    /// The same for the second partner's processor.
     pub fn pin_second(self) -> anyhow::Result<()> {
         match self {
             One(cpu) | Near(_, cpu) | Far(_, cpu) => pin(cpu),
@@ -48,19 +49,29 @@ impl Place {
     }
 }
 
-/// The places that this machine has. What it does not have is added to `left_out`.
-pub fn places(left_out: &mut Vec<String>) -> Vec<Place> {
-    let cpus = match cpus() {
-        Ok(cpus) => cpus,
-        Err(error) => {
-            left_out.push(format!("pinned to processors: {error:#}"));
-            return vec![Free];
-        }
-    };
+/// The places that this machine has for one thread or process. What it does not have is added to
+/// `left_out`.
+pub fn for_one(left_out: &mut Vec<String>) -> Vec<Place> {
+    match cpus_to_pin_to(left_out).first() {
+        Some(&cpu) => vec![One(cpu), Free],
+        None => vec![Free],
+    }
+}
+
+/// The same for two partners.
+pub fn for_two(left_out: &mut Vec<String>) -> Vec<Place> {
+    let cpus = cpus_to_pin_to(left_out);
     if let [_] = cpus[..] {
         left_out.push("on two processors: this process may use only one".to_owned());
     }
     choose(&cpus, share_a_cache)
+}
+
+fn cpus_to_pin_to(left_out: &mut Vec<String>) -> Vec<usize> {
+    cpus().unwrap_or_else(|error| {
+        left_out.push(format!("pinned to processors: {error:#}"));
+        Vec::new()
+    })
 }
 
 /// The first processor alone; it and one that shares a cache with it; it and one that does not;

@@ -23,9 +23,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub struct Role<P, A = ()> {
     /// No two roles have the same name.
     pub name: &'static str,
-    /// Runs in the new process, which has one thread when this begins. A [`Partner`] may exchange
-    /// messages with its parent before it answers, by [`tell_parent`] and [`receive_from_parent`].
-    /// A trial may not: it only answers.
+    /// Runs in the new process, which has one thread when this begins. A process that was started
+    /// by [`Role::start`] may exchange messages with its parent before it answers, by
+    /// [`tell_parent`] and [`receive_from_parent`]. A trial only answers.
     pub play: fn(P) -> anyhow::Result<A>,
 }
 
@@ -142,8 +142,8 @@ pub fn play_role(
     Some(played.map(|()| 0))
 }
 
-/// A child process in a role, and the pipes to and from it. When it is dropped, it closes the
-/// child's stdin and waits for the child's end.
+/// A child process in a role, as its parent sees it: the child, and the pipes to and from it. When
+/// this is dropped, it closes the child's stdin and waits for the child's end.
 pub struct Partner {
     child: Child,
     /// `None` when it has been closed.

@@ -20,7 +20,8 @@ const TRIAL: &str = "--trial";
 
 /// How a trial's process ended.
 pub struct Ended<A> {
-    /// `None` if the process died before it answered. An error of the role is an answer too.
+    /// `None` if the process died before it answered. If the role returned an error, that is its
+    /// answer.
     pub answer: Option<Answer<A>>,
     pub status: ExitStatus,
 }

@@ -21,7 +21,8 @@ use crate::lab::role::Role;
 pub const OTHERS: usize = WORKERS - 1;
 
 /// How long each of the other requests takes in the first attempt, in milliseconds. All of them
-/// must be under way when one crashes. If that fails, they take twice as long in the next attempt.
+/// must still be under way at the crash. If one was answered before, the next attempt is made with
+/// requests that take twice as long.
 const SLOW: u64 = 100;
 /// In the last attempt, at most.
 const SLOWEST: u64 = 60_000;

@@ -2,11 +2,10 @@
 //! what they measure.
 //!
 //! In a *closed loop*, a client asks again as soon as it is answered. This shows how many requests
-//! a server can answer. It must not be used to time answers: while a server stalls, such clients
-//! wait and ask nothing, so a stall is one slow answer for each client, however many requests would
-//! have been delayed by it. (Gil Tene calls this coordinated omission.) So times come from an *open
-//! loop*: requests are due at fixed moments, whatever the server does, and each time counts from
-//! when its request was due.
+//! a server can answer. But its times mislead. While a server stalls, each client waits for one
+//! answer and asks nothing more, so a stall of any length makes only one answer per client slow.
+//! (Gil Tene calls this coordinated omission.) So times come from an *open loop*: requests are due
+//! at fixed moments, whatever the server does, and each time counts from when its request was due.
 
 use std::{
     io::{Read, Write},

@@ -1,4 +1,18 @@
-//! The ways to do a job, and what is timed of each.
+//! The ways to do a job, and what is timed of each. The laboratory starts a trial, which is the
+//! master. The master starts the workers:
+//!
+//! ```text
+//! by_threads        master ─┬─ worker 1, a thread
+//!                           └─ worker 2, a thread
+//! by_processes      master ─┬─ attendant 1, a thread  <── messages ──>  worker process 1
+//!                           └─ attendant 2, a thread  <── messages ──>  worker process 2
+//! by_shared_index   master ─┬─ worker process 1, forked
+//!                           └─ worker process 2, forked
+//! ```
+//!
+//! An attendant takes tasks, sends them to its worker process, and receives the results. A worker
+//! process of the hybrid has several threads. The attendants share the index of the next task;
+//! where there are none, the workers share it.
 
 use std::{
     sync::{
@@ -60,17 +74,9 @@ fn take(index: &AtomicU32, job: Job) -> bool {
     index.fetch_add(1, Relaxed) < job.tasks
 }
 
-/// Each worker process has an attendant, which is a thread of the master. The attendants share the
-/// index.
-///
-/// ```text
-/// attendant 1  ── tasks ──>    worker process 1, of one thread or of several (hybrid)
-///              <── results ──
-/// attendant 2  ── tasks ──>    worker process 2
-///              <── results ──
-/// ```
+/// Starts the worker processes, and an attendant for each of them.
 pub fn by_processes(crew: Crew, job: Job) -> anyhow::Result<Done> {
-    let start = Instant::now();
+    let since = Instant::now();
     let mut workers = Vec::new();
     for n in 1..=crew.processes {
         let worker = WORKER.start(&(crew, job));
@@ -88,7 +94,7 @@ pub fn by_processes(crew: Crew, job: Job) -> anyhow::Result<Done> {
         .iter_mut()
         .map(|worker| || attend(worker, crew.threads, &index, job));
     // The workers end when `workers` is dropped. That is not timed.
-    all_at_once(start, attendants)
+    all_at_once(since, attendants)
 }
 
 /// An attendant: sends tasks to its worker process, and returns the sum of the results.
@@ -142,8 +148,9 @@ pub static WORKER: Role<(Crew, Job)> = Role {
     },
 };
 
-/// Starts a thread for each of `parts`. When all threads are there, all begin at the same time.
-/// Each returns the sum of its results.
+/// Starts a thread for each of `parts`: a worker or an attendant. When all threads are there, all
+/// begin at the same time. Each returns the sum of its results. The clock [`Done::start`] runs from
+/// `since`.
 fn all_at_once<Part>(since: Instant, parts: impl Iterator<Item = Part>) -> anyhow::Result<Done>
 where
     Part: FnOnce() -> anyhow::Result<u32> + Send,
@@ -167,12 +174,14 @@ where
         for _ in threads.iter().flatten() {
             there.recv()?;
         }
+        // The clock `start` stops. The clock `work` runs from the opening of the gate.
         let start = since.elapsed().as_secs_f64();
         // Also if a thread could not be started: the others wait for it.
         let begin = *gate.get_or_init(Instant::now);
         let (mut work, mut total) = (0.0, 0);
         for thread in threads {
             let (sum, end) = thread?.join().expect("no worker panics")?;
+            // `work` stops when the last thread ends.
             work = (end - begin).as_secs_f64().max(work);
             total += sum;
         }
@@ -184,7 +193,7 @@ where
 #[cfg(unix)]
 pub fn by_shared_index(crew: Crew, job: Job) -> anyhow::Result<Done> {
     use crate::lab::{mapping::Mapping, team::Team};
-    let start = Instant::now();
+    let since = Instant::now();
     // SAFETY: these numbers are atomics.
     let numbers = unsafe { Mapping::shared_atomics::<AtomicU32>(2) }?;
     let (index, total) = (&numbers[0], &numbers[1]);
@@ -194,7 +203,7 @@ pub fn by_shared_index(crew: Crew, job: Job) -> anyhow::Result<Done> {
     };
     // SAFETY: this trial has started no thread.
     let team = unsafe { Team::processes(crew.processes, work) }?;
-    let start = start.elapsed().as_secs_f64();
+    let start = since.elapsed().as_secs_f64();
     let begin = Instant::now();
     let working = team.begin();
     working.until_done()?;

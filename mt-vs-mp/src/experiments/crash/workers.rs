@@ -1,7 +1,17 @@
 //! Four workers, one of which crashes while the others are in the middle of their work.
 //!
-//! Nothing is left to chance. All workers do half of their work. Then one worker crashes. The
-//! others do the second half only when the end of that worker has been seen.
+//! Nothing is left to chance:
+//!
+//! ```text
+//!                      half done   may crash                  may go on
+//! the crashing worker  waits       waits, then crashes
+//! the others           wait                                   wait, then do the second half
+//! the master           waits       waits, then sees that end  waits, then counts the results
+//! ```
+//!
+//! Between the threads of a process, each column is a barrier. A worker process tells the master
+//! that half of its work is done. The master's answer means "may crash" to the first process and
+//! "may go on" to the others.
 
 use std::{process, sync::Barrier, thread};
 
@@ -17,7 +27,7 @@ use crate::{
 /// How many workers there are besides the one that crashes.
 pub const OTHERS: usize = 3;
 
-/// What the master saw. A worker process of several threads reports the same of its threads.
+/// What a process saw of its workers: the master, or a worker process.
 #[derive(Serialize, Deserialize)]
 pub struct Seen {
     /// How the crashed worker's end was seen.
@@ -28,25 +38,27 @@ pub struct Seen {
 
 /// Runs the workers of this process, each as a thread: `others` that do not crash, and one that
 /// crashes, if `crash` is a row of [`ENDINGS`]. When all have done half of their work, it calls
-/// `in_the_middle`. The crash comes after that.
+/// `in_the_middle`. The crash comes after that. (The master of threads calls this, and so does each
+/// worker process of several threads.)
 pub fn threads(others: usize, crash: Option<usize>, in_the_middle: fn()) -> Seen {
     #[cfg(windows)]
     if crash.is_some() {
         end_when_stuck();
     }
     // A barrier opens when this number of threads wait at it. The calling thread is one of them.
-    let crashing = usize::from(crash.is_some());
-    let half_done = Barrier::new(others + crashing + 1);
+    let half_done = Barrier::new(others + usize::from(crash.is_some()) + 1);
     let may_crash = Barrier::new(2);
     let may_go_on = Barrier::new(others + 1);
     thread::scope(|scope| {
-        let other = || {
-            let first = first_half();
-            half_done.wait();
-            may_go_on.wait();
-            first + second_half()
-        };
-        let others: Vec<_> = (0..others).map(|_| scope.spawn(other)).collect();
+        let mut other_threads = Vec::new();
+        for _ in 0..others {
+            other_threads.push(scope.spawn(|| {
+                let primes = first_half();
+                half_done.wait();
+                may_go_on.wait();
+                primes + second_half()
+            }));
+        }
         let crashing_thread = crash.map(|ending| {
             let (half_done, may_crash) = (&half_done, &may_crash);
             scope.spawn(move || {
@@ -59,16 +71,16 @@ pub fn threads(others: usize, crash: Option<usize>, in_the_middle: fn()) -> Seen
         half_done.wait();
         in_the_middle();
         let mut end = None;
-        if let Some(thread) = crashing_thread {
+        if let Some(crashing) = crashing_thread {
             may_crash.wait();
             // This process survives only a panic. After any other crash, nothing below is done.
-            if thread.join().is_err() {
+            if crashing.join().is_err() {
                 end = Some("join: it panicked".to_owned());
             }
         }
         may_go_on.wait();
-        let results = others.into_iter().filter_map(|other| other.join().ok());
-        let results = results.filter(|&primes| primes == PRIMES).count();
+        let sums = other_threads.into_iter().map(|other| other.join().ok());
+        let results = sums.filter(|&sum| sum == Some(PRIMES)).count();
         Seen { end, results }
     })
 }
@@ -84,20 +96,21 @@ fn end_when_stuck() {
     });
 }
 
-/// Starts worker processes. `others` are the numbers of workers in each process that do not crash.
-/// The first process has one more worker, which crashes: `ending` is the row of [`ENDINGS`].
-pub fn processes(others: &[usize], ending: usize) -> anyhow::Result<Seen> {
-    let mut team = Vec::new();
-    for (number, &others) in others.iter().enumerate() {
+/// Starts a worker process for each number in `others_in_each`: so many workers of that process do
+/// not crash. The first process has one more worker, which crashes: `ending` is the row of
+/// [`ENDINGS`].
+pub fn processes(others_in_each: &[usize], ending: usize) -> anyhow::Result<Seen> {
+    let mut partners: Vec<Partner> = Vec::new();
+    for (number, &others) in others_in_each.iter().enumerate() {
         let crash = (number == 0).then_some(ending);
-        team.push(WORKER.start(&Part { others, crash })?);
+        partners.push(WORKER.start(&Part { others, crash })?);
     }
-    for process in &mut team {
+    for partner in &mut partners {
         // It says that half of its work is done.
-        process.expect::<()>()?;
+        partner.expect::<()>()?;
     }
-    let mut processes = team.iter_mut();
-    let first: &mut Partner = processes.next().context("there is no first process")?;
+    let (first, rest) = partners.split_first_mut().context("there is no process")?;
+    // It may crash.
     first.tell(&())?;
     let mut seen = match first.receive::<Answer<Seen>>()? {
         // A thread of it crashed, and the process lives on.
@@ -108,7 +121,8 @@ pub fn processes(others: &[usize], ending: usize) -> anyhow::Result<Seen> {
             Seen { end, results: 0 }
         }
     };
-    for other in processes {
+    for other in rest {
+        // It may go on.
         other.tell(&())?;
         seen.results += other.finish::<Seen>()?.results;
     }
@@ -129,12 +143,12 @@ pub static WORKER: Role<Part, Seen> = Role {
         if others + usize::from(crash.is_some()) > 1 {
             return Ok(threads(others, crash, wait_for_the_master));
         }
-        let first = first_half();
+        let primes = first_half();
         wait_for_the_master();
         if let Some(ending) = crash {
             ENDINGS[ending].happen();
         }
-        let results = usize::from(first + second_half() == PRIMES);
+        let results = usize::from(primes + second_half() == PRIMES);
         Ok(Seen { end: None, results })
     },
 };
