@@ -165,15 +165,15 @@ fn the_same_is_created_on_one_processor_and_on_any() {
 }
 
 #[test]
-fn all_crews_do_the_whole_work() {
+fn all_setups_do_the_whole_work() {
     // A wrong result would be an error.
     let experiment = experiment("throughput");
-    let crews = |table: usize| {
+    let setups = |table: usize| {
         let rows = experiment["tables"][table]["rows"]
             .as_array()
             .expect("rows");
-        let crew = |row: &'static Value| (text(&row[0]), text(&row[1]));
-        rows.iter().map(crew).collect::<Vec<_>>()
+        let setup = |row: &'static Value| (text(&row[0]), text(&row[1]));
+        rows.iter().map(setup).collect::<Vec<_>>()
     };
     let all = [
         ("serial", "1"),
@@ -190,17 +190,20 @@ fn all_crews_do_the_whole_work() {
     for (table, (kind, tasks)) in jobs.into_iter().enumerate() {
         let title = format!("The {kind} job, {tasks} tasks for each worker:");
         assert_eq!(experiment["tables"][table]["title"], title);
-        let mut crews = crews(table);
+        let mut setups = setups(table);
         if kind == "chatty" && cfg!(unix) {
             let with_index = |(name, _): &(&str, &str)| *name == "processes, shared index";
-            let numbers = crews.iter().filter(|crew| with_index(crew));
-            assert!(numbers.map(|crew| crew.1).eq(["1", "3", "6"]), "{crews:?}");
-            crews.retain(|crew| !with_index(crew));
+            let numbers = setups.iter().filter(|setup| with_index(setup));
+            assert!(
+                numbers.map(|setup| setup.1).eq(["1", "3", "6"]),
+                "{setups:?}"
+            );
+            setups.retain(|setup| !with_index(setup));
         }
-        assert_eq!(crews, all);
+        assert_eq!(setups, all);
     }
     // The start is timed apart, and a serial job needs none.
-    assert_eq!(crews(3), all[1..]);
+    assert_eq!(setups(3), all[1..]);
     let lines = experiment["plots"][0]["lines"].as_array().expect("lines");
     let lines: Vec<_> = lines.iter().map(|line| line["name"].clone()).collect();
     assert_eq!(lines, ["threads", "processes", "hybrid", "ideal"]);

@@ -403,8 +403,8 @@ fn judge(cases: &[Case]) -> Finding {
         largest = largest.max(case.variant.memory);
     }
     let Some((parent, ratio)) = most_expensive else {
-        let reason = "there is no fork here to compare";
-        return Finding::new(Verdict::NotMeasured, reason, "no fork here");
+        let reason = "no fork could be measured here";
+        return Finding::new(Verdict::NotMeasured, reason, "no fork");
     };
     let (verdict, why) = match verdict::every(verdicts) {
         Verdict::Fails => (

@@ -110,7 +110,7 @@ const CHATTY: &str = "chatty";
 
 /// Who does a job: some processes, each of which has the same number of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Crew {
+struct Setup {
     /// The row of [`WAYS`].
     way: usize,
     processes: usize,
@@ -118,7 +118,7 @@ struct Crew {
     threads: usize,
 }
 
-impl Crew {
+impl Setup {
     fn workers(self) -> usize {
         self.processes * self.threads
     }
@@ -132,7 +132,7 @@ impl Crew {
     }
 }
 
-/// What a crew has to do.
+/// A job: it is the same for all setups with the same number of workers.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Job {
     /// The row of [`KINDS`].
@@ -154,7 +154,7 @@ struct Way {
     suits: fn(&Kind, usize) -> bool,
     /// How many processes this number of workers is divided into.
     processes: fn(usize) -> usize,
-    work: fn(Crew, Job) -> anyhow::Result<Done>,
+    work: fn(Setup, Job) -> anyhow::Result<Done>,
 }
 
 /// The speed-up of each way is measured against the first, the serial one.
@@ -203,14 +203,14 @@ fn processes_of_hybrid(workers: usize) -> usize {
     divisor.expect("1 divides every number")
 }
 
-/// The trial: a crew does a job.
-static DO_JOB: Role<(Crew, Job), Done> = Role {
+/// The trial: does a job with one setup.
+static DO_JOB: Role<(Setup, Job), Done> = Role {
     name: "throughput",
-    play: |(crew, job)| (WAYS[crew.way].work)(crew, job),
+    play: |(setup, job)| (WAYS[setup.way].work)(setup, job),
 };
 
-/// A crew, and how it did the job in each round.
-type Case = Measured<Crew, Done>;
+/// A setup, and what was measured of it in each round.
+type Case = Measured<Setup, Done>;
 
 fn run(lab: &Lab) -> anyhow::Result<Finding> {
     let (mut tables, mut plots) = (Vec::new(), Vec::new());
@@ -221,22 +221,22 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
             Mode::Default | Mode::Full => kind.tasks_per_worker,
         };
         let budget = lab.budget * kind.share / 100;
-        let cases = lab.alternate_groups(budget, crews(lab.workers, kind), |&crew| {
-            let tasks = tasks_per_worker * crew.workers() as u32;
+        let cases = lab.alternate_groups(budget, setups(lab.workers, kind), |&setup| {
+            let tasks = tasks_per_worker * setup.workers() as u32;
             let job = Job {
                 kind: number,
                 tasks,
             };
-            let done = trial::run(&DO_JOB, &(crew, job))?;
+            let done = trial::run(&DO_JOB, &(setup, job))?;
             let (total, right) = (done.total, kind.result * tasks);
-            ensure!(total == right, "{crew:?} has {total}, not {right}");
+            ensure!(total == right, "{setup:?} has {total}, not {right}");
             Ok(done)
         })?;
         tables.push(work_table(kind, tasks_per_worker, &cases));
         plots.push(speed_up_plot(kind, &cases));
         jobs.push((kind, cases));
     }
-    // A crew starts in the same way for each job. So one job is enough: that with the most time.
+    // A setup starts in the same way for each job. So one job is enough: that with the most time.
     let (_, cases) = &jobs[0];
     tables.push(start_table(cases));
     plots.push(start_plot(cases));
@@ -251,8 +251,8 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     Ok(finding)
 }
 
-/// The crews that are compared: a group for each number of workers, with one crew for each way.
-fn crews(workers: usize, kind: &Kind) -> Vec<Vec<Crew>> {
+/// The setups that are compared: a group for each number of workers, with one setup for each way.
+fn setups(workers: usize, kind: &Kind) -> Vec<Vec<Setup>> {
     // A set is sorted, and has no number twice.
     let numbers = BTreeSet::from([1, (workers / 2).max(1), workers, workers * 2]);
     let mut groups = Vec::new();
@@ -261,7 +261,7 @@ fn crews(workers: usize, kind: &Kind) -> Vec<Vec<Crew>> {
         for (way, it) in WAYS.iter().enumerate() {
             if (it.suits)(kind, workers) {
                 let processes = (it.processes)(workers);
-                group.push(Crew {
+                group.push(Setup {
                     way,
                     processes,
                     threads: workers / processes,
@@ -291,8 +291,8 @@ fn work_table(kind: &Kind, tasks_per_worker: u32, cases: &[Case]) -> Table {
     )
 }
 
-/// The work that the crew does in a second, divided by the work that the serial worker does in a
-/// second. A crew of n workers has n times as many tasks as the serial worker.
+/// The work that is done in a second with this setup, divided by the work that the serial worker does in a
+/// second. A setup of n workers has n times as many tasks as the serial worker.
 fn speed_up(case: &Case, serial: &Case) -> Figure {
     let speeds = |case: &Case| case.numbers(|done| case.variant.workers() as f64 / done.work);
     Figure::ratio(&speeds(case), &speeds(serial))
@@ -397,20 +397,20 @@ mod tests {
     }
 
     #[test]
-    fn a_hybrid_crew_has_several_processes_of_several_threads() {
+    fn a_hybrid_setup_has_several_processes_of_several_threads() {
         assert_eq!([1, 3, 4, 6, 64].map(processes_of_hybrid), [1, 1, 2, 2, 8]);
         for workers in 1..=50 {
             let processes = processes_of_hybrid(workers);
             assert_eq!(workers / processes * processes, workers);
         }
-        let crews = crews(3, &KINDS[0]).concat();
-        let hybrids = crews
+        let setups = setups(3, &KINDS[0]).concat();
+        let hybrids = setups
             .iter()
-            .filter(|crew| WAYS[crew.way].name == "hybrid")
-            .map(|crew| crew.name());
+            .filter(|setup| WAYS[setup.way].name == "hybrid")
+            .map(|setup| setup.name());
         assert!(
             hybrids.eq(["hybrid, 2 × 3"]),
-            "of 1, 3 and 6 workers only 6 can be divided: {crews:?}"
+            "of 1, 3 and 6 workers only 6 can be divided: {setups:?}"
         );
     }
 
@@ -418,7 +418,7 @@ mod tests {
     /// worker. The last three parameters are the ratios of processes to threads.
     fn judged(cores: usize, computing: f64, chatty: f64, shared_index: f64) -> Finding {
         let job = |kind: &'static Kind, processes: f64| {
-            let case = |variant: Crew| {
+            let case = |variant: Setup| {
                 let ratio = match WAYS[variant.way].name {
                     PROCESSES => processes,
                     SHARED_INDEX => shared_index,
@@ -432,8 +432,8 @@ mod tests {
                 let samples = vec![done; 9];
                 Measured { variant, samples }
             };
-            let crews = crews(cores, kind).concat();
-            (kind, crews.into_iter().map(case).collect())
+            let setups = setups(cores, kind).concat();
+            (kind, setups.into_iter().map(case).collect())
         };
         let jobs = [
             job(&KINDS[0], computing),
@@ -471,7 +471,7 @@ mod tests {
     #[test]
     fn speed_up_is_the_work_done_in_the_same_time() {
         let case = |way, threads, work| Measured {
-            variant: Crew {
+            variant: Setup {
                 way,
                 processes: 1,
                 threads,

@@ -5,15 +5,15 @@
 
 use std::iter;
 
-use super::{Site, supervisor, threads::Crew};
+use super::{Site, supervisor, threads::WorkerThreads};
 
 pub fn serve(site: &'static Site, announce: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<u8> {
     supervisor::run(site, announce, |site, process, end| {
         // The threads have to start after the fork, which copies only the thread that calls it.
-        let mut crew = Crew::start(site, process)?;
-        crew.end_after(iter::once_with(move || end.wait()))?;
-        crew.wait_for_end();
-        crew.finish(None);
+        let mut threads = WorkerThreads::start(site, process)?;
+        threads.end_after(iter::once_with(move || end.wait()))?;
+        threads.wait_for_end();
+        threads.finish(None);
         Ok(())
     })
 }

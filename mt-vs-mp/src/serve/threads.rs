@@ -31,18 +31,18 @@ use crate::output::report_error;
 pub fn serve(site: &'static Site, announce: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<u8> {
     let signals = Signals::new()?;
     site.board.note_start(0);
-    let mut crew = Crew::start(site, 0)?;
+    let mut threads = WorkerThreads::start(site, 0)?;
     announce()?;
-    crew.end_after(iter::repeat_with(move || signals.wait()))?;
-    crew.wait_for_end();
+    threads.end_after(iter::repeat_with(move || signals.wait()))?;
+    threads.wait_for_end();
     site.close();
     // When `main` returns, the process ends, with all threads that still work.
-    Ok(crew.finish(Some(GRACE)))
+    Ok(threads.finish(Some(GRACE)))
 }
 
 /// The worker threads of one process. The process's first thread starts them, and waits for their
 /// end.
-pub struct Crew {
+pub struct WorkerThreads {
     /// How many of them are running.
     threads: usize,
     ender: Option<Ender>,
@@ -57,7 +57,7 @@ enum Event {
     ThreadEnded,
 }
 
-impl Crew {
+impl WorkerThreads {
     pub fn start(site: &'static Site, process: usize) -> anyhow::Result<Self> {
         let (ender, end) = waiting::end().context("cannot make a pipe")?;
         let (sender, events) = mpsc::channel();
@@ -125,7 +125,7 @@ fn start(
     process: usize,
     thread: usize,
     end: Arc<End>,
-    crew: Sender<Event>,
+    events: Sender<Event>,
 ) -> anyhow::Result<()> {
     thread::Builder::new().spawn(move || {
         let work = || Worker::new(site, process, thread, &end).map(Worker::work);
@@ -135,13 +135,13 @@ fn start(
             Err(_) => {
                 site.board
                     .note_death(process::id(), process, Some(thread), How::Panic);
-                match start(site, process, thread, end, crew.clone()) {
+                match start(site, process, thread, end, events.clone()) {
                     Ok(()) => return,
                     Err(error) => report_error(format_args!("cannot replace a thread: {error:#}")),
                 }
             }
         }
-        let _ = crew.send(Event::ThreadEnded);
+        let _ = events.send(Event::ThreadEnded);
     })?;
     Ok(())
 }

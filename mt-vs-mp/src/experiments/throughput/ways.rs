@@ -4,14 +4,14 @@
 //! ```text
 //! by_threads        master ─┬─ worker 1, a thread
 //!                           └─ worker 2, a thread
-//! by_processes      master ─┬─ attendant 1, a thread  <── messages ──>  worker process 1
-//!                           └─ attendant 2, a thread  <── messages ──>  worker process 2
+//! by_processes      master ─┬─ proxy 1, a thread  <── messages ──>  worker process 1
+//!                           └─ proxy 2, a thread  <── messages ──>  worker process 2
 //! by_shared_index   master ─┬─ worker process 1, forked
 //!                           └─ worker process 2, forked
 //! ```
 //!
-//! An attendant takes tasks, sends them to its worker process, and receives the results. A worker
-//! process of the hybrid has several threads. The attendants share the index of the next task;
+//! A proxy takes tasks, sends them to its worker process, and receives the results. A worker
+//! process of the hybrid has several threads. The proxies share the index of the next task;
 //! where there are none, the workers share it.
 
 use std::{
@@ -27,10 +27,10 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::{Crew, Job};
+use super::{Job, Setup};
 use crate::lab::role::{Partner, Role, receive_from_parent, tell_parent};
 
-/// How a crew did a job.
+/// What was measured of a job.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Done {
     /// From the start of the first worker until all workers wait for their first task, in seconds.
@@ -41,7 +41,7 @@ pub struct Done {
     pub total: u32,
 }
 
-pub fn serially(_: Crew, job: Job) -> anyhow::Result<Done> {
+pub fn serially(_: Setup, job: Job) -> anyhow::Result<Done> {
     let begin = Instant::now();
     let total = (0..job.tasks).map(|_| job.do_task()).sum();
     let work = begin.elapsed().as_secs_f64();
@@ -52,10 +52,10 @@ pub fn serially(_: Crew, job: Job) -> anyhow::Result<Done> {
     })
 }
 
-pub fn by_threads(crew: Crew, job: Job) -> anyhow::Result<Done> {
+pub fn by_threads(setup: Setup, job: Job) -> anyhow::Result<Done> {
     let index = AtomicU32::new(0);
     let worker = || Ok(work_off(&index, job));
-    all_at_once(Instant::now(), (0..crew.threads).map(|_| worker))
+    all_at_once(Instant::now(), (0..setup.threads).map(|_| worker))
 }
 
 /// A worker that shares the index: does tasks until none is left, and returns the sum of the
@@ -74,31 +74,31 @@ fn take(index: &AtomicU32, job: Job) -> bool {
     index.fetch_add(1, Relaxed) < job.tasks
 }
 
-/// Starts the worker processes, and an attendant for each of them.
-pub fn by_processes(crew: Crew, job: Job) -> anyhow::Result<Done> {
+/// Starts the worker processes, and a proxy for each of them.
+pub fn by_processes(setup: Setup, job: Job) -> anyhow::Result<Done> {
     let since = Instant::now();
     let mut workers = Vec::new();
-    for n in 1..=crew.processes {
-        let worker = WORKER.start(&(crew, job));
-        let what = || format!("cannot start worker {n} of {}", crew.processes);
+    for n in 1..=setup.processes {
+        let worker = WORKER.start(&(setup, job));
+        let what = || format!("cannot start worker {n} of {}", setup.processes);
         workers.push(worker.with_context(what)?);
     }
     for worker in &mut workers {
         // Each thread of the worker sends a message when it is there.
-        for _ in 0..crew.threads {
+        for _ in 0..setup.threads {
             worker.expect::<u32>()?;
         }
     }
     let index = AtomicU32::new(0);
-    let attendants = workers
+    let proxies = workers
         .iter_mut()
-        .map(|worker| || attend(worker, crew.threads, &index, job));
+        .map(|worker| || run_proxy(worker, setup.threads, &index, job));
     // The workers end when `workers` is dropped. That is not timed.
-    all_at_once(since, attendants)
+    all_at_once(since, proxies)
 }
 
-/// An attendant: sends tasks to its worker process, and returns the sum of the results.
-fn attend(
+/// A proxy: sends tasks to its worker process, and returns the sum of the results.
+fn run_proxy(
     worker: &mut Partner,
     threads: usize,
     index: &AtomicU32,
@@ -122,9 +122,9 @@ fn attend(
 }
 
 /// A worker process: its threads do the tasks that arrive, until the master closes the pipe.
-pub static WORKER: Role<(Crew, Job)> = Role {
+pub static WORKER: Role<(Setup, Job)> = Role {
     name: "throughput-worker",
-    play: |(crew, job)| {
+    play: |(setup, job)| {
         let serve = move || {
             // Says that this thread is there.
             tell_parent(&0)?;
@@ -133,11 +133,11 @@ pub static WORKER: Role<(Crew, Job)> = Role {
             }
             anyhow::Ok(())
         };
-        if crew.threads == 1 {
+        if setup.threads == 1 {
             return serve();
         }
         let mut threads = Vec::new();
-        for _ in 0..crew.threads {
+        for _ in 0..setup.threads {
             let thread = thread::Builder::new().spawn(serve);
             threads.push(thread.context("cannot start a thread")?);
         }
@@ -148,7 +148,7 @@ pub static WORKER: Role<(Crew, Job)> = Role {
     },
 };
 
-/// Starts a thread for each of `parts`: a worker or an attendant. When all threads are there, all
+/// Starts a thread for each of `parts`: a worker or a proxy. When all threads are there, all
 /// begin at the same time. Each returns the sum of its results. The clock [`Done::start`] runs from
 /// `since`.
 fn all_at_once<Part>(since: Instant, parts: impl Iterator<Item = Part>) -> anyhow::Result<Done>
@@ -191,7 +191,7 @@ where
 
 /// Processes that share the index, as threads do.
 #[cfg(unix)]
-pub fn by_shared_index(crew: Crew, job: Job) -> anyhow::Result<Done> {
+pub fn by_shared_index(setup: Setup, job: Job) -> anyhow::Result<Done> {
     use crate::lab::{mapping::Mapping, team::Team};
     let since = Instant::now();
     // SAFETY: these numbers are atomics.
@@ -202,7 +202,7 @@ pub fn by_shared_index(crew: Crew, job: Job) -> anyhow::Result<Done> {
         Ok(())
     };
     // SAFETY: this trial has started no thread.
-    let team = unsafe { Team::processes(crew.processes, work) }?;
+    let team = unsafe { Team::processes(setup.processes, work) }?;
     let start = since.elapsed().as_secs_f64();
     let begin = Instant::now();
     let working = team.begin();
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn all_threads_together_do_each_task_once() {
-        let crew = Crew {
+        let setup = Setup {
             way: 1,
             processes: 1,
             threads: 3,
@@ -228,7 +228,7 @@ mod tests {
             kind: 1,
             tasks: 1000,
         };
-        let done = by_threads(crew, chatty).expect("threads can be started");
+        let done = by_threads(setup, chatty).expect("threads can be started");
         assert_eq!(done.total, 95_000);
         assert!(done.work > 0.0);
     }
