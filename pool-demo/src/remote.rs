@@ -520,4 +520,27 @@ mod tests {
         assert_eq!(state.shares, [("worker".to_owned(), 2)]);
         assert!(state.bars[0].began + SHORT <= SystemTime::now());
     }
+
+    #[test]
+    fn a_link_that_waits_for_tasks_learns_that_all_are_done() {
+        let job = Arc::new(job(2));
+        let chunk = job.take(2);
+        let (sender, receiver) = mpsc::channel();
+        let link = {
+            let job = Arc::clone(&job);
+            thread::spawn(move || {
+                sender.send(None).expect("the test waits");
+                let goes_on = job.wait(Duration::ZERO);
+                sender.send(Some(goes_on)).expect("the test waits");
+            })
+        };
+        assert_eq!(receiver.recv(), Ok(None));
+        // The link waits soon, if not now.
+        (0..1000).for_each(|_| thread::yield_now());
+        job.finish("worker", &chunk, vec![Ok(1), Ok(2)], SHORT)
+            .expect("each has its outcome");
+        let end = receiver.recv_timeout(Duration::from_secs(30));
+        assert_eq!(end, Ok(Some(false)));
+        link.join().expect("it does not panic");
+    }
 }
