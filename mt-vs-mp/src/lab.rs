@@ -72,7 +72,7 @@ impl Mode {
 
     /// The time for all experiments together.
     pub fn budget(self) -> Duration {
-        Duration::from_secs_f64(self.pick(4.5, 38.0, 240.0))
+        Duration::from_secs_f64(self.pick(3.5, 38.0, 240.0))
     }
 
     /// More rounds than this would hardly make the intervals narrower.
