@@ -365,6 +365,26 @@ mod signals_that_are_inherited {
     }
 
     #[test]
+    fn as_blocked_do_not_stop_any_lesson() {
+        assert_all_lessons_work(|| Ok(SigSet::all().thread_block()?));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn as_ignored_do_not_keep_a_child_from_ending_by_a_real_time_signal() {
+        let mut command = lesson(&["status"]);
+        let ignore = || {
+            // SAFETY: no handler of ours is set.
+            unsafe { nix::libc::signal(nix::libc::SIGRTMIN(), nix::libc::SIG_IGN) };
+            Ok(())
+        };
+        // SAFETY: the closure makes one system call.
+        unsafe { command.pre_exec(ignore) };
+        let out = stdout(&run(command).success());
+        capture(&out, "│ sends itself SIGRTMIN +┆ (signal: 34) .*");
+    }
+
+    #[test]
     fn as_blocked_do_not_make_a_join_wait_for_its_whole_timeout() {
         let mut command = lesson(&["join"]);
         // SAFETY: the closure makes one system call and touches no memory but its own.

@@ -63,7 +63,7 @@ pub fn run() -> anyhow::Result<u8> {
 
 /// Starts a child and waits for its end. Returns the child, and what it wrote to stderr.
 fn observe(target: &str, act: Option<Act>) -> anyhow::Result<(Process, String)> {
-    let (stderr, writer) = io::pipe()?;
+    let (stderr, writer) = io::pipe().context("cannot make a pipe")?;
     let mut stderr = BufReader::new(stderr);
     let mut child = Process::new(target, NO_ARGS).stderr(writer);
     child.start()?;
@@ -116,7 +116,11 @@ pub fn abort(_: &[String]) -> anyhow::Result<u8> {
 pub fn send_itself_sigrtmin(_: &[String]) -> anyhow::Result<u8> {
     use nix::libc;
     // SAFETY: the default action of this signal ends the process, and runs none of our code.
-    unsafe { libc::raise(libc::SIGRTMIN()) };
+    unsafe {
+        // (It may have been inherited as ignored.)
+        libc::signal(libc::SIGRTMIN(), libc::SIG_DFL);
+        libc::raise(libc::SIGRTMIN());
+    }
     bail!("SIGRTMIN did not end this process")
 }
 
