@@ -381,6 +381,16 @@ fn a_pipeline_ends_when_its_last_program_has_had_enough() {
     );
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pipeline_ends_by_sigpipe_though_it_was_inherited_as_blocked() {
+    let program = demo!();
+    let mut blocked = command("env", &["--block-signal=PIPE"]);
+    blocked.arg(program.get_program()).arg("pipeline");
+    let out = stdout(&run(blocked).success());
+    assert!(out.contains("count: killed by signal: 13"), "{out}");
+}
+
 #[test]
 fn a_shell_does_not_tell_that_a_program_in_the_middle_failed() {
     let out = stdout(&run(demo!("pipeline")).success());

@@ -46,10 +46,11 @@ pub fn run(command: &[OsString]) -> anyhow::Result<u8> {
     leave_ctrl_c_to_the_child().context("cannot handle Ctrl-C")?;
 
     let (program, arguments) = (&command[0], &command[1..]);
-    let status = match Command::new(program).args(arguments).status() {
-        Ok(status) => status,
+    let mut child = match Command::new(program).args(arguments).spawn() {
+        Ok(child) => child,
         Err(error) => return why_not(program, error),
     };
+    let status = child.wait().context("cannot wait for the child")?;
     match status.code() {
         Some(code) => say!("Exit code: {code}")?,
         // Here `status` is printed as "signal: 9 (SIGKILL)".

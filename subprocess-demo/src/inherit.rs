@@ -27,6 +27,7 @@ use nix::{
 };
 
 use crate::{
+    ending,
     output::say,
     role::{self, Role},
 };
@@ -57,12 +58,13 @@ pub fn run() -> anyhow::Result<u8> {
         say!("  the child: {answer}")?;
         // This closes our writing end. If the child has a copy of it, the pipe stays open.
         drop(writer);
-        let ended = ends_within(reader.as_fd(), PATIENCE)?;
+        let ended = ends_within(reader.as_fd(), PATIENCE).context("cannot wait for the pipe")?;
         say!("  end of file while the child lives: {}", yes_no(ended))?;
         // The child ends when its stdin ends.
         drop(child.stdin.take());
-        child.wait().context("cannot wait for the child")?;
-        let ended_then = ends_within(reader.as_fd(), 10_000)?;
+        let status = child.wait().context("cannot wait for the child")?;
+        ensure!(status.success(), "the child: {}", ending::words(status));
+        let ended_then = ends_within(reader.as_fd(), 10_000).context("cannot wait for the pipe")?;
         say!(
             "  end of file after the child's end: {}",
             yes_no(ended_then)

@@ -82,9 +82,11 @@ fn start(role: &str, count: usize) -> anyhow::Result<(impl Read, Vec<Child>)> {
     Ok((reader, children))
 }
 
+/// Waits for all children. If one has failed, that is an error, but only after all have ended.
 fn wait_for(children: Vec<Child>) -> anyhow::Result<()> {
-    for mut child in children {
-        let status = child.wait().context("cannot wait for a child")?;
+    let statuses: Vec<_> = children.into_iter().map(|mut child| child.wait()).collect();
+    for status in statuses {
+        let status = status.context("cannot wait for a child")?;
         ensure!(status.success(), "a child: {}", ending::words(status));
     }
     Ok(())

@@ -102,13 +102,15 @@ fn start(name: &str, input: impl Into<Stdio>, output: impl Into<Stdio>) -> anyho
 ///
 /// When a program written in C writes to a pipe without a reader, the signal SIGPIPE kills it. So
 /// it ends even if it does not check its writes. A Rust program begins with SIGPIPE ignored, so
-/// this one sets the signal back to its default action.
+/// this one sets the signal back to its default action. (It also unblocks the signal: a program
+/// inherits which signals are blocked.)
 fn count() -> anyhow::Result<u8> {
     #[cfg(unix)]
     {
-        use nix::sys::signal::{SigHandler, Signal, signal};
+        use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
         // SAFETY: no code of ours is installed as a handler.
         unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+        SigSet::from(Signal::SIGPIPE).thread_unblock()?;
     }
     // From 1 on, without an end.
     for number in 1_u64.. {
