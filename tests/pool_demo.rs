@@ -657,6 +657,13 @@ fn shell(script: &str) -> assert_cmd::assert::Assert {
 
 #[cfg(unix)]
 #[test]
+fn it_ends_quietly_when_its_reader_leaves_while_a_chunk_runs() {
+    let script = r#"{ "$0" crash --chunk 4 --max-seconds 0.05; echo $? >&2; } | head -1"#;
+    shell(script).success().stderr("0\n");
+}
+
+#[cfg(unix)]
+#[test]
 fn a_worker_that_gets_no_messages_says_so() {
     shell(r#"echo "tasks, please" | "$0" --worker echo"#)
         .code(1)

@@ -87,7 +87,9 @@ const REPLY_LIMIT: Duration = Duration::from_secs(30);
 fn pay(bank: SocketAddr, number: u32) -> anyhow::Result<()> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.set_read_timeout(Some(REPLY_LIMIT))?;
-    socket.send_to(&number.to_le_bytes(), bank)?;
+    // If the bank has ended, a connected socket learns that: then `recv` fails at once.
+    socket.connect(bank)?;
+    socket.send(&number.to_le_bytes())?;
     socket
         .recv(&mut [0; 4])
         .context("the bank does not reply")?;
@@ -134,7 +136,11 @@ fn crash(options: &Options, bank: SocketAddr) -> anyhow::Result<u8> {
     if let Some(chunk) = options.chunk {
         // When a worker dies, the pool does not know which tasks of its chunk were done. So it runs
         // all of them again, each alone.
-        return draw(&pool.map(tasks, Some(chunk as usize))?, options, 0);
+        let bars = pool.map(tasks, Some(chunk as usize));
+        pool.close();
+        // If the pool has ended early, `join` returns the reason, and `map` only that it has ended.
+        pool.join()?;
+        return draw(&bars?, options, 0);
     }
     let results: Result<Vec<_>, _> = tasks.into_iter().map(|t| pool.apply_async(t)).collect();
     pool.close();
@@ -196,6 +202,16 @@ fn die() -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_payment_to_a_bank_that_has_ended_fails_at_once() {
+        let bank = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        let address = bank.local_addr().expect("it is bound");
+        drop(bank);
+        let start = std::time::Instant::now();
+        assert!(pay(address, 7).is_err());
+        assert!(start.elapsed() < REPLY_LIMIT);
+    }
 
     #[test]
     fn the_bank_counts_every_payment_and_notes_each_number_once() {
