@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use crate::{
     output::say,
@@ -88,9 +88,11 @@ fn order_of_three() -> anyhow::Result<String> {
     // The reader finds the end of file only when all writing ends are closed. This is one of them.
     drop(writer);
     let mut order = String::new();
-    reader.read_to_string(&mut order)?;
+    let read = reader.read_to_string(&mut order);
+    read.context("cannot read what the children wrote")?;
     for child in children {
-        child.join()?;
+        let status = child.join()?;
+        ensure!(status.success(), "a child did not write its name: {status}");
     }
     Ok(order)
 }

@@ -76,10 +76,13 @@ fn stopped_and_continued() -> anyhow::Result<(String, String)> {
         };
         anyhow::Ok(format!("{status}, is_alive {}", child.is_alive()?))
     };
-    let stopped = wait(Signal::SIGSTOP, WaitPidFlag::WUNTRACED)?;
-    let continued = wait(Signal::SIGCONT, WaitPidFlag::WCONTINUED)?;
+    let both = wait(Signal::SIGSTOP, WaitPidFlag::WUNTRACED).and_then(|stopped| {
+        let continued = wait(Signal::SIGCONT, WaitPidFlag::WCONTINUED)?;
+        Ok((stopped, continued))
+    });
+    // After an error too: a stopped child would not end by itself.
     child.kill()?;
-    Ok((stopped, continued))
+    both
 }
 
 /// Sends SIGUSR1 to a child several times while the child blocks it. Returns how often the child
@@ -129,7 +132,7 @@ fn start(target: &str, arg: &str) -> anyhow::Result<(Process, BufReader<PipeRead
 
 fn next_line(stderr: &mut impl BufRead) -> anyhow::Result<String> {
     let line = stderr.lines().next().context("the child wrote nothing")?;
-    Ok(line?)
+    line.context("cannot read what the child wrote")
 }
 
 fn id(child: &Process) -> anyhow::Result<Pid> {

@@ -71,7 +71,8 @@ fn observe(target: &str, act: Option<Act>) -> anyhow::Result<(Process, String)> 
         // First wait until the child's function runs. A signal that is sent earlier would end the
         // child before it has done anything.
         let mut ready = String::new();
-        stderr.read_line(&mut ready)?;
+        let read = stderr.read_line(&mut ready);
+        read.context("cannot read the child's stderr")?;
         ensure!(
             ready == READY,
             "the child is not ready, but wrote {ready:?}"
@@ -82,7 +83,8 @@ fn observe(target: &str, act: Option<Act>) -> anyhow::Result<(Process, String)> 
     // KiB on Linux) would wait in its write until we read, and we would wait in the join until the
     // child ends: a deadlock. (No child of this lesson writes so much.)
     let mut written = String::new();
-    stderr.read_to_string(&mut written)?;
+    let read = stderr.read_to_string(&mut written);
+    read.context("cannot read the child's stderr")?;
     child.join()?;
     Ok((child, written))
 }
