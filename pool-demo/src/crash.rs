@@ -69,7 +69,8 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<u8> {
     let bank = UdpSocket::bind("127.0.0.1:0").context("cannot open a socket for payments")?;
     let address = bank.local_addr()?;
-    let payments = thread::Builder::new().spawn(move || receive_payments(&bank))?;
+    let payments = thread::Builder::new().spawn(move || receive_payments(&bank));
+    let payments = payments.context("cannot start a thread for payments")?;
     let code = crash(options, address)?;
     pay(address, NO_MORE)?;
     let (received, noted) = payments.join().expect("it does not panic")?;
@@ -85,15 +86,18 @@ const REPLY_LIMIT: Duration = Duration::from_secs(30);
 
 /// Sends a number to the bank, and waits until the bank has received it.
 fn pay(bank: SocketAddr, number: u32) -> anyhow::Result<()> {
-    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let socket = UdpSocket::bind("127.0.0.1:0").context("cannot open a socket to pay")?;
     socket.set_read_timeout(Some(REPLY_LIMIT))?;
     // If the bank has ended, a connected socket learns that: then `recv` fails at once.
     socket.connect(bank)?;
     socket.send(&number.to_le_bytes())?;
-    socket
-        .recv(&mut [0; 4])
-        .context("the bank does not reply")?;
-    Ok(())
+    loop {
+        match socket.recv(&mut [0; 4]) {
+            // On Linux, a process that is stopped and continued finds this error.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            reply => return reply.map(drop).context("the bank does not reply"),
+        }
+    }
 }
 
 /// The bank. Returns how many payments it received, and how many different numbers they had.

@@ -78,7 +78,7 @@ pub fn serve_if_worker(roles: &[Role]) -> Option<anyhow::Result<u8>> {
 fn serve<T: Task>() -> anyhow::Result<u8> {
     let by_hand = io::stdin().is_terminal() || io::stdout().is_terminal();
     ensure!(!by_hand, "a worker is started by a pool only");
-    let (stdin, stdout) = streams::take().context("a worker is started by a pool only")?;
+    let (stdin, stdout) = streams::take().context("cannot take over stdin and stdout")?;
     match run_tasks::<T, _, _>(Connection::new(stdin, stdout)) {
         Ok(()) => Ok(0),
         // The master has died. No process waits for the outcomes, so this is no error to report.
