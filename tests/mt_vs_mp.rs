@@ -144,6 +144,43 @@ fn every_figure_comes_with_its_unit_its_interval_and_its_samples() {
     }
 }
 
+/// What is measured is never a whole second, and never one byte: such a figure was made up.
+#[test]
+fn every_figure_was_measured() {
+    let entries = WHOLE_RUN.report["experiments"].as_array().expect("a list");
+    let tables = entries.iter().flat_map(|entry| entry["tables"].as_array());
+    let rows = tables.flatten().flat_map(|table| table["rows"].as_array());
+    let cells = rows.flatten().flat_map(|row| row.as_array()).flatten();
+    let mut measured = 0;
+    for figure in cells.filter_map(|cell| cell.get("figure")) {
+        if figure["unit"] == "seconds" || figure["unit"] == "bytes" {
+            let median = figure["median"].as_f64().expect("it is a number");
+            assert!(median > 0.0 && median != 1.0, "{figure}");
+            measured += 1;
+        }
+    }
+    assert!(measured > 20, "only {measured} figures");
+}
+
+/// Whoever starts the laboratory may say on which processors.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_pins_only_to_processors_that_it_may_use() {
+    use nix::{sched, unistd::Pid};
+    let ours = sched::sched_getaffinity(Pid::from_raw(0)).expect("Linux says it");
+    let last = (0..sched::CpuSet::count())
+        .rfind(|&cpu| ours.is_set(cpu).unwrap_or(false))
+        .expect("this test runs on one");
+    let program = demo!();
+    let mut pinned = command("taskset", &["-c", &last.to_string()]);
+    pinned.arg(program.get_program());
+    pinned.args(["run", "create", "--quick"]);
+    let out = stdout(&run(pinned).success());
+    let places = captures(&out, r"│ processor (\d+) .*");
+    assert!(!places.is_empty(), "{out}");
+    assert!(places.iter().all(|cpu| *cpu == last.to_string()), "{out}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_same_is_created_on_one_processor_and_on_any() {

@@ -157,6 +157,20 @@ mod tests {
     }
 
     #[test]
+    fn a_ratio_is_marked_where_the_intervals_do_not_overlap() {
+        let figure = |samples: [f64; 6]| {
+            let interval = crate::finding::interval::Interval::of(&samples);
+            Figure::new(interval, Unit::Seconds)
+        };
+        let (low, high) = (figure([1.0; 6]), figure([2.0; 6]));
+        let wide = figure([0.5, 1.0, 1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(ratio(&low, &high), "2.00 × *");
+        assert_eq!(ratio(&high, &low), "0.50 × *");
+        assert_eq!(ratio(&low, &low), "1.00 ×");
+        assert_eq!(ratio(&wide, &high), "1.33 ×");
+    }
+
+    #[test]
     fn a_file_of_another_format_is_refused() {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let refused = |text: &str| {
