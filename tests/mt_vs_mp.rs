@@ -162,7 +162,7 @@ fn every_figure_was_measured() {
     assert!(measured > 20, "only {measured} figures");
 }
 
-/// Whoever starts the laboratory may say on which processors.
+/// A program may be started with a part of the processors only.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_run_pins_only_to_processors_that_it_may_use() {

@@ -471,13 +471,15 @@ mod tests {
     use super::*;
 
     fn job(tasks: u32) -> Job {
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            options: Options,
-        }
-        let line = ["remote".to_owned(), format!("--tasks={tasks}")];
-        Job::new(&<Line as clap::Parser>::parse_from(line).options)
+        Job::new(&Options {
+            via: Vec::new(),
+            workers: 1,
+            program: None,
+            tasks,
+            numbers: 1,
+            chunk: None,
+            task_timeout: Duration::ZERO,
+        })
     }
 
     const SHORT: Duration = Duration::from_millis(1);
