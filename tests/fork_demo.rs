@@ -101,7 +101,11 @@ fn children_are_reaped_even_if_whoever_started_the_demo_ignores_its_own() {
                 Ok(())
             })
         };
-        run(command).success().stderr("");
+        // One lesson leaves orphans, and here they come to us.
+        adopt_orphans();
+        let demo = command.spawn().expect("the demo can be started");
+        let output = finish_with_orphans(demo);
+        Assert::new(output).success().stderr("");
     }
 }
 
