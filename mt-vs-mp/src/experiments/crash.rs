@@ -47,7 +47,7 @@ const MODELS: &[Model] = &[THREADS, PROCESSES, HYBRID];
 const THREADS: Model = Model {
     name: "workers are threads",
     plural: "threads",
-    work: |ending| Ok(workers::threads(OTHERS, Some(ending), || ())),
+    work: |ending| workers::threads(OTHERS, Some(ending), || ()),
 };
 
 // For each process: how many of its workers do not crash. The first has one more, which does.

@@ -7,7 +7,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -45,6 +45,9 @@ pub fn run<P: Serialize, A: DeserializeOwned>(
 }
 
 /// Runs a trial whose process may die: how it ended is the result.
+///
+/// # Errors
+/// When the process hangs: after five minutes its alarm ends it.
 pub fn run_to_its_end<P: Serialize, A: DeserializeOwned>(
     role: &Role<P, A>,
     parameter: &P,
@@ -69,6 +72,16 @@ pub fn run_to_its_end<P: Serialize, A: DeserializeOwned>(
     let status = interrupt::wait(&mut child).context("cannot wait for the trial")?;
     // A trial that Ctrl-C has ended is no result.
     interrupt::check()?;
+    #[cfg(unix)]
+    {
+        use nix::sys::signal::Signal::SIGALRM;
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        ensure!(
+            signal != Some(SIGALRM as i32),
+            "the trial {} hung",
+            role.name
+        );
+    }
     read.context("cannot read the trial's answer")?;
     let answer = match line.strip_suffix('\n') {
         Some(line) => Some(serde_json::from_str(line).context("the answer is garbled")?),

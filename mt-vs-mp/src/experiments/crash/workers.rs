@@ -9,11 +9,11 @@
 //! the master           waits       waits, then sees that end  waits, then counts the results
 //! ```
 //!
-//! Between the threads of a process, each column is a barrier. A worker process tells the master
-//! that half of its work is done. The master's answer means "may crash" to the first process and
-//! "may go on" to the others.
+//! Each worker tells the master that half of its work is done: a thread by a channel, a process by
+//! its stdout. The master's answer means "may crash" to the first worker and "may go on" to the
+//! others.
 
-use std::{process, sync::Barrier, thread};
+use std::{process, sync::mpsc, thread};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -40,48 +40,49 @@ pub struct Seen {
 /// crashes, if `crash` is a row of [`ENDINGS`]. When all have done half of their work, it calls
 /// `in_the_middle`. The crash comes after that. (The master of threads calls this, and so does each
 /// worker process of several threads.)
-pub fn threads(others: usize, crash: Option<usize>, in_the_middle: fn()) -> Seen {
+pub fn threads(others: usize, crash: Option<usize>, in_the_middle: fn()) -> anyhow::Result<Seen> {
     #[cfg(windows)]
     if crash.is_some() {
         end_when_stuck();
     }
-    // A barrier opens when this number of threads wait at it. The calling thread is one of them.
-    let half_done = Barrier::new(others + usize::from(crash.is_some()) + 1);
-    let may_crash = Barrier::new(2);
-    let may_go_on = Barrier::new(others + 1);
+    let (half_done, halves) = mpsc::channel();
     thread::scope(|scope| {
-        let mut other_threads = Vec::new();
-        for _ in 0..others {
-            other_threads.push(scope.spawn(|| {
+        // If this fails for one worker, the channels of those before it are closed: they end.
+        let start = |crash: Option<usize>| {
+            let half_done = half_done.clone();
+            let (go_on, may_go_on) = mpsc::channel();
+            let work = move || {
                 let primes = first_half();
-                half_done.wait();
-                may_go_on.wait();
-                primes + second_half()
-            }));
+                half_done.send(()).ok()?;
+                may_go_on.recv().ok()?;
+                if let Some(ending) = crash {
+                    ENDINGS[ending].happen();
+                }
+                Some(primes + second_half())
+            };
+            let thread = thread::Builder::new().spawn_scoped(scope, work);
+            anyhow::Ok((go_on, thread.context("cannot start a thread")?))
+        };
+        let crashing = crash.map(|ending| start(Some(ending))).transpose()?;
+        let others: Vec<_> = (0..others).map(|_| start(None)).collect::<Result<_, _>>()?;
+        for _ in crashing.iter().chain(&others) {
+            halves.recv()?;
         }
-        let crashing_thread = crash.map(|ending| {
-            let (half_done, may_crash) = (&half_done, &may_crash);
-            scope.spawn(move || {
-                first_half();
-                half_done.wait();
-                may_crash.wait();
-                ENDINGS[ending].happen();
-            })
-        });
-        half_done.wait();
         in_the_middle();
         let mut end = None;
-        if let Some(crashing) = crashing_thread {
-            may_crash.wait();
+        if let Some((may_crash, thread)) = crashing {
+            may_crash.send(())?;
             // This process survives only a panic. After any other crash, nothing below is done.
-            if crashing.join().is_err() {
+            if thread.join().is_err() {
                 end = Some("join: it panicked".to_owned());
             }
         }
-        may_go_on.wait();
-        let sums = other_threads.into_iter().map(|other| other.join().ok());
-        let results = sums.filter(|&sum| sum == Some(PRIMES)).count();
-        Seen { end, results }
+        for (may_go_on, _) in &others {
+            may_go_on.send(())?;
+        }
+        let sums = others.into_iter().map(|(_, thread)| thread.join().ok());
+        let results = sums.filter(|&sum| sum == Some(Some(PRIMES))).count();
+        Ok(Seen { end, results })
     })
 }
 
@@ -141,7 +142,7 @@ pub static WORKER: Role<Part, Seen> = Role {
     name: "crash-worker",
     play: |Part { others, crash }| {
         if others + usize::from(crash.is_some()) > 1 {
-            return Ok(threads(others, crash, wait_for_the_master));
+            return threads(others, crash, wait_for_the_master);
         }
         let primes = first_half();
         wait_for_the_master();
