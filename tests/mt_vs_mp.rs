@@ -21,6 +21,8 @@ static WHOLE_RUN: LazyLock<WholeRun> = LazyLock::new(|| {
     let [json, html] = ["all.json", "all.html"].map(Scratch::new);
     let mut command = demo!("--quick", "--workers", "3", "--json");
     command.arg(&json.0).arg("--html").arg(&html.0);
+    #[cfg(unix)]
+    ignore_and_block_signals(&mut command);
     let output = finish(command.spawn().expect("the laboratory can be started"));
     WholeRun {
         output,
@@ -28,6 +30,20 @@ static WHOLE_RUN: LazyLock<WholeRun> = LazyLock::new(|| {
         page: fs::read_to_string(&html.0).expect("the page was written"),
     }
 });
+
+/// Starts the laboratory as a program may be started that inherits its parent's settings: its
+/// children are reaped by the system, and Ctrl-C waits.
+#[cfg(unix)]
+fn ignore_and_block_signals(command: &mut process::Command) {
+    use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+    let settings = || {
+        // SAFETY: no function is set as a handler.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }?;
+        Ok(SigSet::from(Signal::SIGINT).thread_block()?)
+    };
+    // SAFETY: the closure makes two system calls.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, settings) };
+}
 
 /// What the whole run says of one experiment.
 fn experiment(name: &str) -> &'static Value {
@@ -354,6 +370,7 @@ fn interrupt(signal: nix::sys::signal::Signal, json: &Scratch) -> process::Outpu
     let mut command = demo!("--full", "--json");
     // Found in the environment of everybody whom the run starts: trials have groups of their own.
     command.arg(&json.0).env("MT_VS_MP_TEST", &json.0);
+    ignore_and_block_signals(&mut command);
     let mut lab = command.spawn().expect("the laboratory can be started");
     let mut first = [0];
     let stdout = lab.stdout.as_mut().expect("it is a pipe");

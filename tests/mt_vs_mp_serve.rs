@@ -563,6 +563,16 @@ fn arguments_that_contradict_the_model_are_refused() {
 }
 
 #[test]
+fn threads_that_cannot_wait_for_connections_end_the_server_with_their_error() {
+    let mut command = command("sh", &["-c", "ulimit -n 10; exec \"$0\" \"$@\""]);
+    command.arg(demo!().get_program());
+    command.args(["serve", "--model", "threads", "--port", "0"]);
+    run(command).code(1).stderr(predicates::str::contains(
+        "cannot wait for connections: Too many open files",
+    ));
+}
+
+#[test]
 fn a_port_that_is_taken_is_an_error() {
     let server = Server::start(&PREFORK);
     let port = server.port.to_string();

@@ -62,7 +62,10 @@ pub fn watch() -> anyhow::Result<()> {
     })
     .context("cannot watch for Ctrl-C")?;
     #[cfg(unix)]
-    system::ignore(ignored);
+    {
+        system::ignore(ignored);
+        system::reset_inherited()?;
+    }
     Ok(())
 }
 
@@ -111,11 +114,12 @@ pub fn nobody_reads() -> bool {
 mod system {
     use std::{io, mem::MaybeUninit, os::fd::AsFd, process::Child};
 
+    use anyhow::Context;
     use nix::{
         errno::Errno,
         libc,
         poll::{PollFd, PollFlags, PollTimeout, poll},
-        sys::signal::{SigHandler, Signal, killpg, signal},
+        sys::signal::{SigHandler, SigSet, Signal, killpg, signal},
         unistd::Pid,
     };
 
@@ -137,6 +141,17 @@ mod system {
             // SAFETY: this sets no function as a handler.
             let _ = unsafe { signal(number, SigHandler::SigIgn) };
         }
+    }
+
+    /// Sets right what a program can inherit from the program that starts it. If SIGCHLD is
+    /// ignored, the system reaps each child at once, and nobody can wait for it. A blocked signal
+    /// does not arrive.
+    pub fn reset_inherited() -> anyhow::Result<()> {
+        // SAFETY: this sets no function as a handler.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.context("cannot reset SIGCHLD")?;
+        SigSet::empty()
+            .thread_set_mask()
+            .context("cannot unblock signals")
     }
 
     /// Kills a process group. Its id is that of its first process.

@@ -13,7 +13,6 @@ pub fn serve(site: &'static Site, announce: impl Fn() -> anyhow::Result<()>) -> 
         let mut threads = WorkerThreads::start(site, process)?;
         threads.end_after(iter::once_with(move || end.wait()))?;
         threads.wait_for_end();
-        threads.finish(None);
-        Ok(())
+        threads.finish(None).map(drop)
     })
 }

@@ -26,7 +26,6 @@ use super::{
     waiting::{self, End, Ender},
     worker::Worker,
 };
-use crate::output::report_error;
 
 pub fn serve(site: &'static Site, announce: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<u8> {
     let signals = Signals::new()?;
@@ -37,7 +36,7 @@ pub fn serve(site: &'static Site, announce: impl Fn() -> anyhow::Result<()>) -> 
     threads.wait_for_end();
     site.close();
     // When `main` returns, the process ends, with all threads that still work.
-    Ok(threads.finish(Some(GRACE)))
+    threads.finish(Some(GRACE))
 }
 
 /// The worker threads of one process. The process's first thread starts them, and waits for their
@@ -45,6 +44,8 @@ pub fn serve(site: &'static Site, announce: impl Fn() -> anyhow::Result<()>) -> 
 pub struct WorkerThreads {
     /// How many of them are running.
     threads: usize,
+    /// The error with which the first of them ended, if one did.
+    error: Option<anyhow::Error>,
     ender: Option<Ender>,
     sender: Sender<Event>,
     events: Receiver<Event>,
@@ -53,8 +54,8 @@ pub struct WorkerThreads {
 enum Event {
     /// The process is to end.
     EndWanted,
-    /// A worker thread has ended.
-    ThreadEnded,
+    /// A worker thread has ended, perhaps with an error.
+    ThreadEnded(anyhow::Result<()>),
 }
 
 impl WorkerThreads {
@@ -68,6 +69,7 @@ impl WorkerThreads {
         }
         Ok(Self {
             threads,
+            error: None,
             ender: Some(ender),
             sender,
             events,
@@ -95,27 +97,35 @@ impl WorkerThreads {
 
     /// Waits until the process is to end, or one of its worker threads has ended.
     pub fn wait_for_end(&mut self) {
-        if let Ok(Event::ThreadEnded) = self.events.recv() {
-            self.threads -= 1;
+        if let Ok(Event::ThreadEnded(result)) = self.events.recv() {
+            self.note_end(result);
         }
+    }
+
+    fn note_end(&mut self, result: anyhow::Result<()>) {
+        self.threads -= 1;
+        self.error = self.error.take().or(result.err());
     }
 
     /// Waits until each thread has finished its request, but not longer than `grace`. Returns the
     /// exit code.
-    pub fn finish(mut self, grace: Option<Duration>) -> u8 {
+    ///
+    /// # Errors
+    /// When a thread has ended with an error.
+    pub fn finish(mut self, grace: Option<Duration>) -> anyhow::Result<u8> {
         self.ender = None;
         let deadline = grace.map(|grace| Instant::now() + grace);
         while self.threads > 0 {
             let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
             match self.events.recv_timeout(left.unwrap_or(Duration::MAX)) {
-                Ok(Event::ThreadEnded) => self.threads -= 1,
+                Ok(Event::ThreadEnded(result)) => self.note_end(result),
                 Ok(Event::EndWanted) if grace.is_none() => {}
                 // The second signal: without waiting any longer.
-                Ok(Event::EndWanted) => return super::INTERRUPTED,
+                Ok(Event::EndWanted) => return Ok(super::INTERRUPTED),
                 Err(_) => break,
             }
         }
-        0
+        self.error.map_or(Ok(0), Err)
     }
 }
 
@@ -129,19 +139,18 @@ fn start(
 ) -> anyhow::Result<()> {
     thread::Builder::new().spawn(move || {
         let work = || Worker::new(site, process, thread, &end).map(Worker::work);
-        match panic::catch_unwind(AssertUnwindSafe(work)) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => report_error(format_args!("{error:#}")),
+        let result = match panic::catch_unwind(AssertUnwindSafe(work)) {
+            Ok(result) => result,
             Err(_) => {
                 site.board
                     .note_death(process::id(), process, Some(thread), How::Panic);
                 match start(site, process, thread, end, events.clone()) {
                     Ok(()) => return,
-                    Err(error) => report_error(format_args!("cannot replace a thread: {error:#}")),
+                    Err(error) => Err(error.context("cannot replace a thread")),
                 }
             }
-        }
-        let _ = events.send(Event::ThreadEnded);
+        };
+        let _ = events.send(Event::ThreadEnded(result));
     })?;
     Ok(())
 }
