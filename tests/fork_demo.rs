@@ -231,13 +231,14 @@ fn a_daemon_has_no_terminal_and_by_its_second_fork_gets_none() {
     adopt_orphans();
     let demo = demo!("orphan").spawn().expect("the demo can be started");
     let out = stdout(&Assert::new(finish_with_orphans(demo)).success());
+    let lines: Vec<&str> = out.lines().collect();
 
     let leader = r"After setsid, process (\d+ leads session \d+), with no controlling terminal; the terminal that it opens (?:becomes|does not become) one\.";
-    let leader = capture(&out, leader);
+    let leader = capture(lines[3], leader);
     let (leader, session) = leader.split_once(" leads session ").expect("it matches");
     assert_eq!(leader, session);
     let daemon = r"After setsid and a second fork, process (\d+ is in session \d+), with no controlling terminal; the terminal that it opens does not become one\.";
-    capture(&out, daemon);
+    capture(lines[4], daemon);
     // Elsewhere a terminal may have to be asked for more than by opening it.
     if cfg!(target_os = "linux") {
         assert!(out.contains("it opens becomes one."), "{out}");
@@ -284,7 +285,8 @@ fn help_names_every_lesson() {
 #[cfg(target_os = "linux")]
 mod on_linux {
     use std::{
-        fs,
+        fs::{self, File},
+        os::fd::AsRawFd,
         process::{Child, Command},
         sync::atomic::{AtomicU32, Ordering},
         thread,
@@ -409,6 +411,20 @@ mod on_linux {
         run(command)
             .code(1)
             .stderr(predicate::str::contains(refused));
+    }
+
+    #[test]
+    fn a_new_program_that_cannot_be_started_is_an_error() {
+        let copy = ExecutableForAll::copy_of(&demo!());
+        let file = File::open(&copy.0).expect("it can be read");
+        // This removes the file's name. We can still start the demo from the open file, but the demo
+        // cannot start itself by its name.
+        drop(copy);
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        run(common::command(path, &["locked"]))
+            .code(1)
+            .stdout("")
+            .stderr(predicate::str::contains("cannot start"));
     }
 
     #[test]

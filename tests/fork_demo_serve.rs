@@ -10,7 +10,7 @@ use std::{
     collections::HashSet,
     fs,
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     os::unix::process::CommandExt,
     process::{Child, ChildStderr, ChildStdout, Command},
     sync::{
@@ -30,6 +30,9 @@ use predicates::prelude::*;
 
 /// Long enough for any answer: reached only by a server that gives none.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the server leaves its children when it is told to end.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The lines that come out of a pipe, as they come.
 struct Lines(Mutex<Receiver<String>>);
@@ -205,6 +208,18 @@ impl Server {
             used < Duration::from_millis(75),
             "it has worked for {used:?} of the 300 ms in which it had nothing to do"
         );
+    }
+
+    /// Sends the server SIGINT again and again, until it has ended.
+    #[track_caller]
+    fn interrupt_until_it_ends(&mut self) {
+        let demo = self.demo.as_mut().expect("it runs");
+        let start = Instant::now();
+        while demo.try_wait().expect("it is our child").is_none() {
+            kill(pid(self.id), Signal::SIGINT).expect("nobody has waited for it");
+            assert!(start.elapsed() < LIMIT, "it does not end");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Asks the server to end, and waits for it.
@@ -551,23 +566,33 @@ fn wait_for_the_zombie(child: u32) {
 fn a_server_without_requests_ends_at_once() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut server = Server::start(&[]);
+        let start = Instant::now();
         kill(pid(server.id), signal).expect("it runs");
         server.assert_serves_no_more();
         server.wait();
+        assert!(
+            start.elapsed() < GRACE,
+            "it waited, although it had no request"
+        );
     }
 }
 
 #[test]
-fn a_client_that_asks_nothing_does_not_hold_up_the_end() {
+fn a_client_that_asks_nothing_or_stays_after_its_answer_does_not_hold_up_the_end() {
     let mut server = Server::start(&["--head-timeout", "60"]);
     let silent = server.connect();
+    let answered = server.ask(b"GET /?first HTTP/1.1\r\n\r\n");
+    answered.peek(&mut [0]).expect("the answer comes");
     // Connections are accepted in their order: when this one is answered, the first has its child.
     server.assert_serves();
     kill(pid(server.id), Signal::SIGTERM).expect("it runs");
     // If it were held up, the child would be killed in the end, and say nothing.
     assert_status(&answer_to(silent), "503 Service Unavailable");
     server.wait();
-    capture(&server.log.rest().join("\n"), r"(- - 503 \d+)");
+    child_in(&answer_to(answered), server.id);
+    let log = server.log.rest().join("\n");
+    capture(&log, r"(- - 503 \d+)");
+    capture(&log, r"(GET /\?first 200 \d+)");
 }
 
 #[test]
@@ -640,15 +665,37 @@ fn a_second_ctrl_c_ends_the_server_at_once() {
     let slow = server.ask(b"GET /slow?ms=4000 HTTP/1.1\r\n\r\n");
     // Connections are accepted in their order: when this one is answered, the first has its child.
     server.assert_serves();
-    let demo = server.demo.as_mut().expect("it runs");
-    while demo.try_wait().expect("it is our child").is_none() {
-        kill(pid(server.id), Signal::SIGINT).expect("nobody has waited for it");
-        thread::sleep(Duration::from_millis(20));
-    }
+    server.interrupt_until_it_ends();
     assert_is_not_answered(slow);
     server.wait();
     let log = server.log.rest().join("\n");
     capture(&log, r"(GET /slow\?ms=4000 SIGKILL \d+)");
+}
+
+#[test]
+fn two_signals_in_a_row_count_as_one() {
+    // They do if they come within 0.1 seconds. On a busy machine, the second one may come later.
+    let answered = (0..5).any(|_| {
+        let mut server = Server::start(&[]);
+        let slow = server.ask(b"GET /slow?ms=300 HTTP/1.1\r\n\r\n");
+        // Connections are accepted in their order: when this one is answered, the first has its
+        // child.
+        server.assert_serves();
+        server.log.next();
+        kill(pid(server.id), Signal::SIGTERM).expect("it runs");
+        // When this line comes, the server has taken the first signal. (If it does not come next, the
+        // request was over before.)
+        if !server.log.next().starts_with("The server ends") {
+            return false;
+        }
+        kill(pid(server.id), Signal::SIGTERM).expect("it runs");
+        server.wait();
+        io::read_to_string(slow).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 OK"))
+    });
+    assert!(
+        answered,
+        "none of five requests was answered after a second signal"
+    );
 }
 
 #[test]
@@ -707,8 +754,19 @@ fn an_address_that_cannot_be_printed_ends_the_server() {
 #[test]
 fn wrong_arguments_are_refused_with_what_is_allowed() {
     assert_usage_error(demo!("serve", "--port", "65536"), "0..=65535");
-    assert_usage_error(demo!("serve", "--max-children", "0"), "1..=10000");
-    assert_usage_error(demo!("serve", "--head-timeout", "0"), "0.001 to 3600");
+    // A server that took one of these would not serve: its port is taken.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener
+        .local_addr()
+        .expect("it has one")
+        .port()
+        .to_string();
+    for (option, value, allowed) in [
+        ("--max-children", "0", "1..=10000"),
+        ("--head-timeout", "0", "0.001 to 3600"),
+    ] {
+        assert_usage_error(demo!("serve", "--port", &port, option, value), allowed);
+    }
     run(demo!("serve", "--help"))
         .success()
         .stdout(predicate::str::is_match("(?s)--head-timeout.*default: 5]").expect("it is valid"));
@@ -720,6 +778,7 @@ mod on_linux {
     use std::{os::fd::AsRawFd, ptr};
 
     use nix::{
+        fcntl::{FcntlArg, fcntl},
         libc,
         sys::resource::{Resource, getrlimit, setrlimit},
         unistd::{Pid, Uid},
@@ -755,13 +814,8 @@ mod on_linux {
         kill(pid(server.id), Signal::SIGCONT).expect("it runs");
         assert_status(&answer_to(talkative), "503 Service Unavailable");
         // And so would bytes that come when the server has answered already.
-        let mut late = server.connect();
-        // Or else its own system would take them all, and nobody had to read them.
-        make_the_send_buffer_small(&late);
-        late.peek(&mut [0]).expect("the answer comes");
-        for _ in 0..20 {
-            late.write_all(&[b'x'; 20_000]).expect("the server reads");
-        }
+        let late = server.connect();
+        send_much_after_the_answer(&late);
         assert_status(&answer_to(late), "503 Service Unavailable");
         for _ in 0..6 {
             assert_eq!(server.log.next(), "- - 503 -");
@@ -773,6 +827,37 @@ mod on_linux {
             let told = "cannot fork a child for a request: Resource temporarily unavailable";
             assert!(error.contains(told), "{error}");
         }
+    }
+
+    #[test]
+    fn a_client_may_send_the_rest_of_its_request_after_its_answer() {
+        let server = Server::start(&[]);
+        let client = server.ask(b"nonsense\r\n\r\n");
+        send_much_after_the_answer(&client);
+        assert_status(&answer_to(client), "400 Bad Request");
+        server.end();
+    }
+
+    /// Waits for an answer, and then sends more than fits into the buffers of the connection. So
+    /// somebody has to read it.
+    #[track_caller]
+    fn send_much_after_the_answer(mut client: &TcpStream) {
+        make_the_send_buffer_small(client);
+        client.peek(&mut [0]).expect("the answer comes");
+        for _ in 0..20 {
+            client.write_all(&[b'x'; 20_000]).expect("the server reads");
+        }
+    }
+
+    #[test]
+    fn a_second_ctrl_c_ends_a_server_whose_log_nobody_reads() {
+        let (mut server, log) = Server::run_unread(demo!("serve", "--port", "0"));
+        // The pipe then holds a single page.
+        fcntl(&log, FcntlArg::F_SETPIPE_SZ(0)).expect("it is a pipe");
+        server.get_many(&long_path(), 8);
+        server.interrupt_until_it_ends();
+        drop(log);
+        server.wait();
     }
 
     #[test]
@@ -905,7 +990,7 @@ mod on_linux {
 
     #[test]
     fn a_request_that_outlives_the_server_is_answered_and_keeps_no_port() {
-        let mut server = Server::start(&[]);
+        let mut server = Server::start(&["--head-timeout", "60"]);
         let mut half = server.ask(b"GET / HT");
         let start = Instant::now();
         let child = loop {
@@ -918,6 +1003,10 @@ mod on_linux {
         // (To try the port would not do: when the server has ended, another test's may get it.)
         while listening_sockets(child) > 0 {
             assert!(start.elapsed() < LIMIT, "the child keeps the port");
+        }
+        // A Ctrl-C reaches the child too.
+        while !ignores(child, Signal::SIGINT) || !ignores(child, Signal::SIGTERM) {
+            assert!(start.elapsed() < LIMIT, "the child does not ignore them");
         }
 
         adopt_orphans();
@@ -938,6 +1027,15 @@ mod on_linux {
             ids.map(|id| pid(id.parse().expect("it is an id")))
                 .collect()
         }
+    }
+
+    /// Whether a process ignores a signal.
+    fn ignores(process: Pid, signal: Signal) -> bool {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+        let ignored = capture(&status, r"SigIgn:\s*([0-9a-f]+)");
+        // The lowest bit stands for signal 1.
+        let ignored = u64::from_str_radix(&ignored, 16).expect("it is a number");
+        ignored >> (signal as i32 - 1) & 1 == 1
     }
 
     /// How many sockets a process has that listen for connections.

@@ -134,16 +134,20 @@ mod tests {
             lost: 0,
             reader_left: false,
         };
-        let mut kept = 0;
-        while log.kept.len() <= LIMIT {
-            log.line(format_args!("{kept:099}"));
-            kept += 1;
+        // The first line is shorter than the others, so that the limit is reached exactly, and then
+        // exceeded by one line.
+        let kept = LIMIT / 100 + 2;
+        for number in 0..kept {
+            let digits = if number == 0 { LIMIT % 100 - 1 } else { 99 };
+            log.line(format_args!("{number:0digits$}"));
         }
         log.line(format_args!("one too many"));
         log.line(format_args!("two too many"));
         let mut text = Vec::new();
         while !log.is_empty() {
+            let before = log.kept.len();
             log.write();
+            assert!(log.kept.len() < before, "nothing was written");
             // Each write fits into the pipe, and is read before the next one.
             let mut piece = [0; PIPE_BUF];
             let length = reader.read(&mut piece).expect("it was written to");
@@ -156,7 +160,7 @@ mod tests {
         assert!(
             numbers
                 .iter()
-                .map(|it| it.parse::<u32>())
+                .map(|it| it.parse::<usize>())
                 .eq((0..kept).map(Ok))
         );
     }

@@ -65,7 +65,7 @@ impl Refused {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{io::Write, net::TcpListener};
 
     use super::*;
 
@@ -90,7 +90,14 @@ mod tests {
         let mut answer = String::new();
         let read = clients[MOST].read_to_string(&mut answer);
         assert!(read.is_ok() && answer.contains("503"), "{answer}");
-        // It has not closed its side, and neither has any other.
+        // It has not closed its side, and neither has any other. One has sent something.
+        clients[1].write_all(b"x").expect("it is connected");
+        let (first, _) = &refused.0[0];
+        let arrived = first
+            .set_nonblocking(false)
+            .and_then(|()| first.peek(&mut [0]));
+        assert!(arrived.is_ok_and(|bytes| bytes == 1));
+        first.set_nonblocking(true).expect("it is open");
         refused.read(&mut buffer);
         assert_eq!(refused.clients().count(), MOST);
         let patience = Instant::now() + LINGER / 2;
@@ -103,5 +110,13 @@ mod tests {
             );
         }
         assert_eq!(refused.clients().count(), MOST - 1);
+
+        // The time of all is up. They are let go, whether they have sent something or not.
+        clients[1].write_all(b"x").expect("it is connected");
+        for (_, end) in &mut refused.0 {
+            *end = Instant::now();
+        }
+        refused.read(&mut buffer);
+        assert_eq!(refused.clients().count(), 0);
     }
 }
