@@ -414,6 +414,18 @@ mod on_linux {
     }
 
     #[test]
+    fn a_thread_that_cannot_be_started_is_an_error() {
+        for lesson in ["copy", "exec", "locked"] {
+            let mut command = demo!(lesson);
+            // The size of a thread's stack, in bytes. The memory of a process is not so large.
+            command.env("RUST_MIN_STACK", (1_u64 << 47).to_string());
+            run(command)
+                .code(1)
+                .stderr(predicate::str::contains("cannot start a thread"));
+        }
+    }
+
+    #[test]
     fn a_new_program_that_cannot_be_started_is_an_error() {
         let copy = ExecutableForAll::copy_of(&demo!());
         let file = File::open(&copy.0).expect("it can be read");
@@ -421,10 +433,39 @@ mod on_linux {
         // cannot start itself by its name.
         drop(copy);
         let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-        run(common::command(path, &["locked"]))
+        run(common::command(&path, &["locked"]))
             .code(1)
             .stdout("")
-            .stderr(predicate::str::contains("cannot start"));
+            .stderr(predicate::str::contains("cannot start \"/"));
+        run(common::command(&path, &["exec"]))
+            .code(1)
+            .stderr(predicate::str::contains("cannot exec \"/"));
+    }
+
+    #[test]
+    fn a_child_that_is_killed_before_it_takes_the_lock_is_told_from_the_others() {
+        let told = "fork-demo: Forked before the thread was started: the child failed: signal: 9 (SIGKILL)\n";
+        let killed = || {
+            let demo = demo!("locked").spawn().expect("the demo can be started");
+            let children = format!("/proc/{0}/task/{0}/children", demo.id());
+            // The first one waits until the others have ended. (That takes a second. On a busy
+            // machine, we may come too late all the same.)
+            let first = loop {
+                let children = fs::read_to_string(&children).unwrap_or_default();
+                if let Some(first) = children.split(' ').next().filter(|id| !id.is_empty()) {
+                    break first.parse().expect("it is an id");
+                }
+                if state(demo.id()).is_none_or(|state| state == 'Z') {
+                    finish(demo);
+                    return false;
+                }
+                thread::yield_now();
+            };
+            let _ = kill(pid(first), Signal::SIGKILL);
+            let output = finish(demo);
+            output.stderr == told.as_bytes() && output.status.code() == Some(1)
+        };
+        assert!((0..10).any(|_| killed()), "no killed child is named");
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn copy_on_write() -> anyhow::Result<String> {
     drop(writer);
     let mut seen = String::new();
     let received = reader.read_to_string(&mut seen);
-    ensure!(wait_for_exit_code(child)? == 0, "the child failed");
+    wait_for_success(child)?;
     received.context("cannot read from a pipe")?;
     Ok(seen)
 }
@@ -106,7 +106,7 @@ fn copy_on_write() -> anyhow::Result<String> {
 fn buffered(flush_first: bool) -> anyhow::Result<usize> {
     let (mut reader, writer) = io::pipe().context("cannot make a pipe")?;
     let mut buffer = BufWriter::new(writer);
-    buffer.write_all(b"x")?;
+    buffer.write_all(b"x").context("cannot write to a buffer")?;
     if flush_first {
         buffer.flush().context("cannot write to a pipe")?;
     }
@@ -115,12 +115,14 @@ fn buffered(flush_first: bool) -> anyhow::Result<usize> {
         Ok(0)
     })
     .context("cannot fork")?;
-    ensure!(wait_for_exit_code(child)? == 0, "the child failed");
+    wait_for_success(child)?;
     buffer.flush().context("cannot write to a pipe")?;
     // This closes the writing end. While it is open, the reader finds no end of file.
     drop(buffer);
     let mut written = Vec::new();
-    Ok(reader.read_to_end(&mut written)?)
+    reader
+        .read_to_end(&mut written)
+        .context("cannot read from a pipe")
 }
 
 /// The child reads ten bytes of a file. At which byte is the parent's position in the file then?
@@ -130,23 +132,33 @@ fn offset() -> anyhow::Result<(u64, u64)> {
     // Any file of ten bytes or more will do. The file of this program exists for sure.
     let program = env::current_exe().context("cannot find this program")?;
     let open = || File::open(&program).with_context(|| format!("cannot open {program:?}"));
+    let read = |file: &mut File| {
+        file.read_exact(&mut [0; 10])
+            .with_context(|| format!("cannot read {program:?}"))
+    };
+    let position = |file: &mut File| {
+        file.stream_position()
+            .with_context(|| format!("cannot find the position in {program:?}"))
+    };
 
     let (mut shared, mut own) = (open()?, open()?);
     let child = child::start(|| {
-        shared.read_exact(&mut [0; 10])?;
-        open()?.read_exact(&mut [0; 10])?;
+        read(&mut shared)?;
+        read(&mut open()?)?;
         Ok(0)
     })
     .context("cannot fork")?;
-    ensure!(wait_for_exit_code(child)? == 0, "the child failed");
-    Ok((shared.stream_position()?, own.stream_position()?))
+    wait_for_success(child)?;
+    Ok((position(&mut shared)?, position(&mut own)?))
 }
 
 /// A process of two threads forks. How many threads have the parent and the child?
 fn threads() -> anyhow::Result<(usize, usize)> {
     let (mut reader, writer) = io::pipe().context("cannot make a pipe")?;
     let (busy, work) = mpsc::channel::<()>();
-    let thread = thread::spawn(move || work.recv());
+    let thread = thread::Builder::new()
+        .spawn(move || work.recv())
+        .context("cannot start a thread")?;
 
     let mut writer = Some(writer);
     // SAFETY: the other thread may hold any lock now, such as that of the heap or of stdout. In the
@@ -176,6 +188,12 @@ fn threads() -> anyhow::Result<(usize, usize)> {
     drop(busy);
     let _ = thread.join();
     counted
+}
+
+fn wait_for_success(child: Pid) -> anyhow::Result<()> {
+    let status = child::wait(child)?;
+    ensure!(status.success(), "child {child} failed: {status}");
+    Ok(())
 }
 
 fn wait_for_exit_code(child: Pid) -> anyhow::Result<u8> {

@@ -62,10 +62,14 @@ fn prepare_and_exec() -> anyhow::Result<u8> {
     unsafe { env::set_var("LESSON", "exec") };
     // SAFETY: the handler does nothing.
     unsafe {
-        signal(Signal::SIGUSR1, SigHandler::SigIgn)?;
-        signal(Signal::SIGUSR2, SigHandler::Handler(nothing))?;
+        signal(Signal::SIGUSR1, SigHandler::SigIgn)
+            .context("cannot set the disposition of SIGUSR1")?;
+        signal(Signal::SIGUSR2, SigHandler::Handler(nothing))
+            .context("cannot set the disposition of SIGUSR2")?;
     }
-    SigSet::from(Signal::SIGALRM).thread_block()?;
+    SigSet::from(Signal::SIGALRM)
+        .thread_block()
+        .context("cannot block SIGALRM")?;
     VARIABLE.store(2, Ordering::Relaxed);
     thread::Builder::new()
         .spawn(|| {
@@ -86,8 +90,9 @@ fn prepare_and_exec() -> anyhow::Result<u8> {
     {
         words.push(CString::new(word)?);
     }
+    let program = &words[0];
     // (This is the system call alone. The `exec` of Rust's `Command` resets SIGPIPE before it.)
-    execv(&words[0], &words).context("cannot exec this program")?;
+    execv(program, &words).with_context(|| format!("cannot exec {program:?}"))?;
     Ok(0)
 }
 

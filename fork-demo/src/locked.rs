@@ -39,7 +39,7 @@ pub fn run() -> anyhow::Result<u8> {
             // The child has a copy of `go`. While this copy is open, it reads no end of file.
             drop(go.take());
             // Waits for the end of file.
-            io::copy(&mut &ready, &mut io::sink())?;
+            io::copy(&mut &ready, &mut io::sink()).context("cannot wait")?;
             take_the_lock()
         })
         .context("cannot fork")?;
@@ -55,12 +55,9 @@ pub fn run() -> anyhow::Result<u8> {
     let early = child::wait(early_child)?;
     let (late, program) = late?;
 
-    say!(
-        "Forked while another thread has the lock: {}.",
-        became(late)?
-    )?;
-    say!("Forked before the thread was started: {}.", became(early)?)?;
-    say!("A new program, started meanwhile: {}.", became(program)?)?;
+    report("Forked while another thread has the lock", late)?;
+    report("Forked before the thread was started", early)?;
+    report("A new program, started meanwhile", program)?;
     Ok(0)
 }
 
@@ -126,12 +123,12 @@ fn new_program() -> anyhow::Result<ExitStatus> {
     status.with_context(|| format!("cannot start {this:?}"))
 }
 
-/// Says what became of a child that took the lock.
-fn became(status: ExitStatus) -> anyhow::Result<&'static str> {
+/// Prints what became of a child that took the lock. `which` says which of the three it is.
+fn report(which: &str, status: ExitStatus) -> anyhow::Result<()> {
     use std::os::unix::process::ExitStatusExt;
     if status.signal() == Some(libc::SIGALRM) {
-        return Ok("it never gets the lock, and a watchdog (SIGALRM) ends it");
+        return say!("{which}: it never gets the lock, and a watchdog (SIGALRM) ends it.");
     }
-    ensure!(status.success(), "a child failed: {status}");
-    Ok("it gets the lock")
+    ensure!(status.success(), "{which}: the child failed: {status}");
+    say!("{which}: it gets the lock.")
 }

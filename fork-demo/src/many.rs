@@ -69,7 +69,7 @@ fn reap(running: &mut Table) -> anyhow::Result<()> {
     // children of this process too, and may run for much longer.
     while !running.is_empty() {
         let (child, status) = child::wait_for_any()
-            .with_context(|| format!("cannot wait for children {running:?}"))?;
+            .with_context(|| format!("cannot wait for a child ({} left)", running.len()))?;
         // An id that is not in the table is that of such a child, and is skipped.
         let Some(number) = running.remove(&child) else {
             continue;

@@ -25,20 +25,24 @@ pub fn run() -> anyhow::Result<()> {
     say!(
         "After Command has started a program, the parent writes to 1024 KiB of its memory again:"
     )?;
-    say!("  Command: {}", faults_after(program()?)?)?;
+    let faults = faults_after(program()?).context("Command")?;
+    say!("  Command: {faults}")?;
 
     let mut command = program()?;
     // SAFETY: the closure does nothing.
     unsafe { command.pre_exec(|| Ok(())) };
-    say!("  Command with pre_exec: {}", faults_after(command)?)
+    let faults = faults_after(command).context("Command with pre_exec")?;
+    say!("  Command with pre_exec: {faults}")
 }
 
 /// How many page faults the parent takes when it writes to its memory after it has started a
 /// program.
 fn faults_after(mut command: Command) -> anyhow::Result<String> {
     let mut block = black_box(vec![1_u8; 1 << 20]);
-    let status = command.status().context("cannot start this program")?;
-    ensure!(status.success(), "a new program failed: {status}");
+    let status = command.status();
+    let program = command.get_program();
+    let status = status.with_context(|| format!("cannot start {program:?}"))?;
+    ensure!(status.success(), "{program:?} failed: {status}");
     let faults = process_table::page_faults_of(|| {
         block.fill(2);
         black_box(&block);
