@@ -109,6 +109,10 @@ fn orphan() -> anyhow::Result<()> {
         .read_to_string(&mut ids)
         .context("cannot read the child's report")?;
     ensure!(status.success(), "parent {parent} failed: {status}");
+    ensure!(
+        !ids.is_empty(),
+        "the child of parent {parent} ended without a report"
+    );
 
     let (child, new_parent) =
         parse(&ids).with_context(|| format!("cannot understand the child's report {ids:?}"))?;

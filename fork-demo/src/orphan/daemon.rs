@@ -61,13 +61,11 @@ fn become_daemon(second_fork: bool, terminal: &Path) -> anyhow::Result<String> {
         .context("cannot read the daemon's report")?;
     ensure!(status.success(), "child {child} failed: {status}");
 
-    let (daemon, seen) = text
-        .split_once(' ')
-        .context("the daemon reported nothing")?;
+    let (daemon, seen) =
+        parse(&text).with_context(|| format!("the daemon's report is not whole: {text:?}"))?;
     if second_fork {
         // This process has to wait for the orphan if it is process 1 (of a container) or a
         // subreaper. Otherwise the daemon is not its child, and the call fails.
-        let daemon = Pid::from_raw(daemon.parse().context("the daemon reported no id")?);
         let _ = child::reap(daemon, 0);
     }
     Ok(seen.to_owned())
@@ -84,16 +82,62 @@ fn report(way: &str, terminal: &Path, reporter: &mut impl Write) -> anyhow::Resu
     let leads = if this == session { "leads" } else { "is in" };
     let has = if before { "a" } else { "no" };
     let becomes = if after { "becomes" } else { "does not become" };
-    write!(
-        reporter,
+    let report = format!(
         "{this} After {way}, process {this} {leads} session {session}, with {has} controlling \
-         terminal; the terminal that it opens {becomes} one."
-    )
-    .context("cannot send the report")?;
+         terminal; the terminal that it opens {becomes} one.\n"
+    );
+    // In one single write. (`write!` would write piece by piece, and a daemon that is killed
+    // meanwhile would leave a part of the report.)
+    reporter
+        .write_all(report.as_bytes())
+        .context("cannot send the report")?;
     Ok(0)
+}
+
+/// The daemon's id, and what it has seen. `None` if the end of the line is missing: then the daemon
+/// has failed or was killed before. (Its exit status would tell that too, but only the orphan's new
+/// parent gets it.)
+fn parse(report: &str) -> Option<(Pid, &str)> {
+    let (daemon, seen) = report.strip_suffix('\n')?.split_once(' ')?;
+    Some((Pid::from_raw(daemon.parse().ok()?), seen))
 }
 
 /// The name `/dev/tty` stands for the controlling terminal of the process that opens it.
 fn has_controlling_terminal() -> bool {
     File::open("/dev/tty").is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What one write has written. A second one fails.
+    struct OneWrite(Vec<u8>);
+
+    impl Write for OneWrite {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if !self.0.is_empty() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_report_is_one_write_and_a_part_of_it_is_none() {
+        let mut sent = OneWrite(Vec::new());
+        let code = report("a test", Path::new("/dev/null"), &mut sent);
+        assert_eq!(code.expect("it is one write"), 0);
+        let text = String::from_utf8(sent.0).expect("it is text");
+        let (daemon, seen) = parse(&text).expect("it is whole");
+        assert_eq!(daemon, getpid());
+        assert!(seen.ends_with(" one."), "{seen}");
+        for end in 0..text.len() {
+            assert_eq!(parse(&text[..end]), None, "{end}");
+        }
+    }
 }
