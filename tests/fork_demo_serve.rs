@@ -775,7 +775,12 @@ fn wrong_arguments_are_refused_with_what_is_allowed() {
 /// What a test can bring about on Linux only.
 #[cfg(target_os = "linux")]
 mod on_linux {
-    use std::{os::fd::AsRawFd, ptr};
+    use std::{
+        fs::File,
+        os::fd::AsRawFd,
+        ptr,
+        sync::atomic::{AtomicU32, Ordering},
+    };
 
     use nix::{
         fcntl::{FcntlArg, fcntl},
@@ -786,22 +791,50 @@ mod on_linux {
 
     use super::*;
 
-    #[test]
-    fn when_fork_is_refused_the_client_is_told_and_the_server_goes_on() {
+    /// Starts a server to which the system refuses each fork. Returns it with its user, if that is
+    /// not ours.
+    fn start_childless() -> (Server, Option<u32>) {
+        static USERS: AtomicU32 = AtomicU32::new(0);
         let mut command = demo!("serve", "--port", "0", "--max-children", "1");
         // The limit does not bind root, so root becomes another user; one who may have no second
         // process.
         let copy = ExecutableForAll::copy_of(&command);
+        let mut user = None;
         if Uid::effective().is_root() {
             command = common::command(&copy.0, &["serve", "--port", "0", "--max-children", "1"]);
             // Tests that run at the same time have other ids.
-            let user = 60_001 + std::process::id() % 5_000;
-            command.uid(user).gid(user);
+            let id = std::process::id() * 2 + USERS.fetch_add(1, Ordering::Relaxed);
+            let id = 60_001 + id % 5_000;
+            command.uid(id).gid(id);
+            user = Some(id);
         }
-        let limit = || Ok(setrlimit(Resource::RLIMIT_NPROC, 1, 1)?);
+        let (_, most) = getrlimit(Resource::RLIMIT_NPROC).expect("it can be asked for");
+        let limit = move || Ok(setrlimit(Resource::RLIMIT_NPROC, 1, most)?);
         // SAFETY: the closure makes one system call and touches no memory but its own.
         unsafe { command.pre_exec(limit) };
-        let mut server = Server::run(command);
+        (Server::run(command), user)
+    }
+
+    /// Lets the server fork from now on.
+    fn allow_children(server: &Server, user: Option<u32>) {
+        // Not every root may set the limits of another user's process, but this user may. So a
+        // program that does nothing is started as this user, and sets the limit first.
+        let mut command = Command::new("true");
+        if let Some(id) = user {
+            command.uid(id).gid(id);
+        }
+        let (_, most) = getrlimit(Resource::RLIMIT_NPROC).expect("it can be asked for");
+        let server = server.id;
+        let limit = move || Ok(limit_process(server, Resource::RLIMIT_NPROC, most, most)?);
+        // SAFETY: the closure makes one system call and touches no memory but its own.
+        unsafe { command.pre_exec(limit) };
+        let status = command.status().expect("the limit can be set");
+        assert!(status.success());
+    }
+
+    #[test]
+    fn when_fork_is_refused_the_client_is_told_and_the_server_goes_on() {
+        let (mut server, _) = start_childless();
         // One who asks nothing: the server must not wait for that.
         let silent = server.connect();
         for _ in 0..3 {
@@ -827,6 +860,61 @@ mod on_linux {
             let told = "cannot fork a child for a request: Resource temporarily unavailable";
             assert!(error.contains(told), "{error}");
         }
+    }
+
+    #[test]
+    fn a_child_has_the_connection_of_its_own_client_only() {
+        let (server, user) = start_childless();
+        let refused = server.ask(b"GET / HT");
+        // The server keeps the connection for a while.
+        assert_eq!(server.log.next(), "- - 503 -");
+        allow_children(&server, user);
+        let half = server.ask(b"GET / HT");
+        let start = Instant::now();
+        let child = loop {
+            if let [child] = server.children()[..] {
+                break child;
+            }
+            assert!(start.elapsed() < LIMIT, "the client gets no child");
+        };
+        while sockets(child).len() > 1 {
+            assert!(
+                start.elapsed() < LIMIT / 2,
+                "the child keeps {:?}",
+                sockets(child)
+            );
+        }
+        assert_status(&answer_to(refused), "503 Service Unavailable");
+        drop(half);
+        server.end();
+    }
+
+    #[test]
+    fn a_server_without_memory_for_its_children_prints_no_address() {
+        for mebibytes in 4..100 {
+            let mut command = demo!("serve", "--port", "0", "--max-children", "10000");
+            // A server that prints its address ends with an error.
+            let full = File::options().write(true).open("/dev/full");
+            command.stdout(full.expect("/dev/full can be opened"));
+            let limit = move || {
+                // With too little memory, the demo cannot start, and may abort.
+                setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+                Ok(setrlimit(
+                    Resource::RLIMIT_AS,
+                    mebibytes << 20,
+                    mebibytes << 20,
+                )?)
+            };
+            // SAFETY: the closure makes two system calls and touches no memory but its own.
+            unsafe { command.pre_exec(limit) };
+            let assert = run(command).failure();
+            let errors = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+            assert!(!errors.contains("cannot write to stdout"), "{errors}");
+            if errors.contains("cannot share memory with children") {
+                return;
+            }
+        }
+        panic!("no limit leaves too little memory for the children alone");
     }
 
     #[test]
@@ -1038,6 +1126,16 @@ mod on_linux {
         ignored >> (signal as i32 - 1) & 1 == 1
     }
 
+    /// The inodes of the sockets that a process has.
+    fn sockets(process: Pid) -> Vec<String> {
+        let descriptors = fs::read_dir(format!("/proc/{process}/fd")).expect("it runs");
+        descriptors
+            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+            .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.to_owned()))
+            .map(|inode| inode.trim_end_matches(']').to_owned())
+            .collect()
+    }
+
     /// How many sockets a process has that listen for connections.
     fn listening_sockets(process: Pid) -> usize {
         let table = fs::read_to_string("/proc/net/tcp").expect("the sockets are listed");
@@ -1047,11 +1145,9 @@ mod on_linux {
             .filter(|fields| fields[3] == "0A")
             .map(|fields| fields[9])
             .collect();
-        let descriptors = fs::read_dir(format!("/proc/{process}/fd")).expect("it runs");
-        descriptors
-            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-            .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.to_owned()))
-            .filter(|inode| listening.contains(inode.trim_end_matches(']')))
+        sockets(process)
+            .iter()
+            .filter(|inode| listening.contains(inode.as_str()))
             .count()
     }
 
@@ -1101,14 +1197,18 @@ mod on_linux {
 
     /// Limits the descriptors of a running process: to `soft` now, to `hard` at most.
     fn limit_descriptors(process: u32, soft: u64, hard: u64) {
+        limit_process(process, Resource::RLIMIT_NOFILE, soft, hard).expect("the server is ours");
+    }
+
+    /// Sets a limit of a running process.
+    fn limit_process(process: u32, resource: Resource, soft: u64, hard: u64) -> Result<(), Errno> {
         let limit = libc::rlimit {
             rlim_cur: soft,
             rlim_max: hard,
         };
         let process = pid(process).as_raw();
         // SAFETY: the call reads `limit`, and takes a null pointer for the limit there was.
-        let result =
-            unsafe { libc::prlimit(process, libc::RLIMIT_NOFILE, &limit, ptr::null_mut()) };
-        Errno::result(result).expect("the server is ours");
+        let result = unsafe { libc::prlimit(process, resource as _, &limit, ptr::null_mut()) };
+        Errno::result(result).map(drop)
     }
 }

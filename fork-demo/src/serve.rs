@@ -66,16 +66,19 @@ pub fn run(port: u16, max_children: usize, head_timeout: Duration) -> anyhow::Re
         .with_context(|| format!("cannot listen on {}:{}", address.0, port))?;
     let log = Log::new().context("cannot open the log")?;
     let (quit, not_yet_quit) = io::pipe().context("cannot make a pipe")?;
-    // A failure to print this line ends the server, since no client would know the address. (A
-    // failure to print a line of the log does not.)
-    say!("Listening on http://{}/", listener.local_addr()?)?;
+    let children = Children::new(max_children)?;
+    // This line comes last, since a client that reads it may connect at once. A failure to print it
+    // ends the server, since no client would know the address. (A failure to print a line of the
+    // log does not.)
+    let address = listener.local_addr().context("cannot find the address")?;
+    say!("Listening on http://{address}/")?;
 
     let mut server = Server {
         listener: Some(listener),
         quit,
         not_yet_quit: Some(not_yet_quit),
         pause: None,
-        children: Children::new(max_children)?,
+        children,
         refused: Refused::new(),
         signals,
         log,
@@ -219,7 +222,10 @@ impl Server {
             drop(self.listener.take());
             // While any process has a copy of this writing end, no child reads the end of file.
             drop(self.not_yet_quit.take());
-            signals::ignore_in_child()?;
+            // The parent ends the connections of refused clients when their time is up. Copies here
+            // would keep them open.
+            self.refused.close_all();
+            signals::ignore_in_child().context("cannot ignore SIGINT and SIGTERM")?;
             connection::serve(
                 &connection,
                 &mut self.buffer,

@@ -53,6 +53,11 @@ impl Refused {
             });
     }
 
+    /// Closes all connections. In a child, these are copies: the parent keeps its own.
+    pub fn close_all(&mut self) {
+        self.0.clear();
+    }
+
     /// When the time of the first connection is up.
     pub fn deadline(&self) -> Option<Instant> {
         self.0.front().map(|&(_, end)| end)
