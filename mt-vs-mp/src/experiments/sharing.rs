@@ -7,13 +7,15 @@
 
 use std::{
     sync::{
-        Barrier, Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc,
     },
     thread,
     time::Instant,
 };
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::Experiment;
@@ -76,7 +78,7 @@ const WAYS: &[Way] = &[
             let counter = Mutex::new(0);
             by_threads(clock, || {
                 *counter.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-            });
+            })?;
             Ok(counter.into_inner().unwrap_or_else(PoisonError::into_inner))
         },
         lost: Lost::Nothing,
@@ -87,7 +89,7 @@ const WAYS: &[Way] = &[
             let counter = AtomicU64::new(0);
             by_threads(clock, || {
                 counter.fetch_add(1, Relaxed);
-            });
+            })?;
             Ok(counter.into_inner())
         },
         lost: Lost::Nothing,
@@ -124,31 +126,38 @@ fn careless(clock: &mut Clock) -> anyhow::Result<u64> {
             thread::yield_now();
         }
         counter.store(count + 1, Relaxed);
-    });
+    })?;
     Ok(counter.into_inner())
 }
 
-fn by_threads(clock: &mut Clock, count: impl Fn() + Sync) {
-    // All writers begin together: without a barrier the first would be done before the last began.
-    // The writers and this thread wait at each of the two.
-    let all_started = Barrier::new(WRITERS as usize + 1);
-    let clock_runs = Barrier::new(WRITERS as usize + 1);
-    thread::scope(|scope| {
-        for _ in 0..WRITERS {
-            scope.spawn(|| {
-                all_started.wait();
-                clock_runs.wait();
+fn by_threads(clock: &mut Clock, count: impl Fn() + Sync) -> anyhow::Result<()> {
+    // All writers begin together: otherwise the first would be done before the last began. So each
+    // says that it is there, and waits at the gate until that is opened.
+    let (is_there, there) = mpsc::channel();
+    let gate = OnceLock::new();
+    let started = thread::scope(|scope| {
+        let started = (0..WRITERS).try_for_each(|_| {
+            let (is_there, gate, count) = (is_there.clone(), &gate, &count);
+            let write = move || {
+                let _ = is_there.send(());
+                gate.wait();
                 for _ in 0..EACH {
                     count();
                 }
-            });
+            };
+            thread::Builder::new().spawn_scoped(scope, write).map(drop)
+        });
+        if started.is_ok() {
+            there.iter().take(WRITERS as usize).for_each(drop);
         }
-        all_started.wait();
         clock.start();
-        clock_runs.wait();
+        // Also if a thread could not be started: the others wait for it.
+        gate.get_or_init(|| ());
+        started
         // Here the scope waits until all writers have ended.
     });
     clock.stop();
+    started.context("cannot start a thread")
 }
 
 /// The time from when all writers have started until the last has done its work.

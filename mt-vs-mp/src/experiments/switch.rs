@@ -15,7 +15,7 @@ use std::{
     hint::black_box,
     io::{self, Read, Write},
     sync::mpsc,
-    thread,
+    thread::{self, JoinHandle},
     time::Instant,
 };
 
@@ -131,10 +131,10 @@ static PARTNER: Role<Setting> = Role {
 fn by_threads(setting: Setting) -> anyhow::Result<f64> {
     let (from_us, mut to_partner) = io::pipe().context("cannot make a pipe")?;
     let (mut from_partner, to_us) = io::pipe().context("cannot make a pipe")?;
-    let partner = thread::spawn(move || {
+    let partner = start_thread(move || {
         setting.place.pin_second()?;
         send_back(setting, from_us, to_us)
-    });
+    })?;
     setting.place.pin_first()?;
     let seconds = time(setting, || {
         round_trip_by_pipe(&mut to_partner, &mut from_partner)
@@ -157,13 +157,13 @@ fn by_processes(setting: Setting) -> anyhow::Result<f64> {
 fn by_channel(setting: Setting) -> anyhow::Result<f64> {
     let (to_partner, from_us) = mpsc::channel();
     let (to_us, from_partner) = mpsc::channel();
-    let partner = thread::spawn(move || {
+    let partner = start_thread(move || {
         setting.place.pin_second()?;
         for byte in from_us {
             to_us.send(byte)?;
         }
         anyhow::Ok(())
-    });
+    })?;
     setting.place.pin_first()?;
     let seconds = time(setting, || {
         to_partner.send(BYTE)?;
@@ -173,6 +173,13 @@ fn by_channel(setting: Setting) -> anyhow::Result<f64> {
     drop(to_partner);
     partner.join().expect("it does not panic")?;
     seconds
+}
+
+fn start_thread(
+    work: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+    let thread = thread::Builder::new().spawn(work);
+    thread.context("cannot start a thread")
 }
 
 const BYTE: u8 = b'o';

@@ -139,13 +139,15 @@ fn by_threads(batches: &[Batch], copy: bool) -> anyhow::Result<Vec<f64>> {
     let (to_sender, returned) = mpsc::channel();
     let (mut answer_reader, mut answer_writer) = io::pipe().context("cannot make a pipe")?;
     thread::scope(|scope| {
-        let receiver = scope.spawn(move || {
+        let receive = move || {
             receive_all(batches, &mut answer_writer, |number, batch| {
                 let message = messages.recv().context("the sender is gone")?;
                 check(&message, number, batch)?;
                 to_sender.send(message).context("the sender is gone")
             })
-        });
+        };
+        let receiver = thread::Builder::new().spawn_scoped(scope, receive);
+        let receiver = receiver.context("cannot start a thread")?;
         // The number of messages whose memory goes to and fro.
         let mut circulating = 0;
         let mut own = Vec::new();

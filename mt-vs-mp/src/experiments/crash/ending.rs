@@ -1,6 +1,6 @@
 //! Six ways in which a worker can end in the middle of its work.
 
-use std::{hint::black_box, process, ptr};
+use std::{hint::black_box, panic, process, ptr};
 
 /// A way to end.
 pub struct Ending {
@@ -12,7 +12,9 @@ pub struct Ending {
 pub const ENDINGS: &[Ending] = &[
     Ending {
         name: "panic",
-        happen: || panic!("a worker panics"),
+        // As `panic!` does, but without a message and a back trace, for which memory may be too
+        // short.
+        happen: || panic::resume_unwind(Box::new("a worker panics")),
     },
     Ending {
         name: "exit",

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -60,10 +60,12 @@ fn try_out(model: usize, slow: u64) -> anyhow::Result<Option<Crash>> {
         let mut others = Vec::new();
         for _ in 0..OTHERS {
             // The thread returns the time of the answer, or `None`.
-            others.push(scope.spawn(move || {
+            let client = move || {
                 let answer = ask(port, &format!("/slow?ms={slow}"));
                 answer.map(|_| Instant::now())
-            }));
+            };
+            let client = thread::Builder::new().spawn_scoped(scope, client);
+            others.push(client.context("cannot start a thread")?);
         }
         // Until all of them are under way, or one of them has ended.
         while !others.iter().any(|other| other.is_finished()) {
