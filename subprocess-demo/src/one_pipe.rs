@@ -39,9 +39,9 @@ pub fn run() -> anyhow::Result<()> {
     say!("{WRITERS} writers on one pipe:")?;
     for (role, size) in [("small-records", libc::PIPE_BUF), ("large-records", LARGE)] {
         let (pipe, children) = start(role, WRITERS)?;
-        let torn = count_torn(pipe, size);
+        let counted = count_records(pipe, size);
         wait_for(children)?;
-        let (torn, all) = (torn?, WRITERS * RECORDS);
+        let (all, torn) = counted?;
         match torn {
             0 => say!("  {size} bytes a write: all {all} are whole")?,
             _ => say!("  {size} bytes a write: {torn} of {all} are torn")?,
@@ -92,32 +92,38 @@ fn wait_for(children: Vec<Child>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads all records, and counts those that are not the bytes of one single write.
-fn count_torn(pipe: impl Read, size: usize) -> anyhow::Result<usize> {
-    let mut torn = 0;
+/// Reads all records. Returns how many there are, and how many of them are torn: these are not the
+/// bytes of one single write.
+fn count_records(pipe: impl Read, size: usize) -> anyhow::Result<(usize, usize)> {
+    let (mut all, mut torn) = (0, 0);
     for record in BufReader::new(pipe).split(b'\n') {
         let record = record.context("cannot read the records")?;
+        all += 1;
         // Is each letter equal to the next? The newline is not in `record`.
         let one_letter = record.windows(2).all(|pair| pair[0] == pair[1]);
         if record.len() != size - 1 || !one_letter {
             torn += 1;
         }
     }
-    Ok(torn)
+    Ok((all, torn))
 }
 
 /// A writer. Each record is one letter, repeated, with a newline at its end, and is written by one
 /// call.
 fn write_records(size: usize) -> anyhow::Result<u8> {
-    // The letter depends on the process id, so the writers usually have different letters.
-    let letter = b'a' + (std::process::id() % 26) as u8;
-    let mut record = vec![letter; size];
+    let mut record = vec![letter(std::process::id()); size];
     record[size - 1] = b'\n';
     let mut pipe = os_pipe::dup_stdout().context("cannot clone stdout")?;
     for _ in 0..RECORDS {
         pipe.write_all(&record).context("cannot write a record")?;
     }
     Ok(0)
+}
+
+/// The letter of a writer. It depends on the process id, so the writers usually have different
+/// letters.
+fn letter(id: u32) -> u8 {
+    b'a' + (id % 26) as u8
 }
 
 /// Writes to stdout by C's stdio, as a program in C does, and then to stderr.
@@ -131,4 +137,24 @@ fn by_stdio() -> anyhow::Result<u8> {
     // The line to stderr is in the pipe now. C's buffer is written only when the program ends, so
     // the line of `puts` comes last.
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_whole_if_it_has_its_length_and_one_letter() {
+        let records = b"aaa\nbbb\nabb\naa\nbbbb\n";
+        let (all, torn) = count_records(&records[..], 4).expect("bytes can be read");
+        assert_eq!((all, torn), (5, 3));
+    }
+
+    #[test]
+    fn writers_that_start_one_after_another_have_different_letters() {
+        let letters: BTreeSet<u8> = (4_000_000..4_000_026).map(letter).collect();
+        assert_eq!(letters, (b'a'..=b'z').collect());
+    }
 }
