@@ -4,7 +4,7 @@
 //! we never wait for one pipe while the child waits for another. This needs two things more. First,
 //! the child's stdin must be non-blocking: "ready" only means that there is room for a part of the
 //! text, and a blocking write waits until the pipe has taken the whole text. Second, we have to
-//! remember how much of the text is sent already. With three threads neither is needed, because
+//! remember which part of the text is not sent yet. With three threads neither is needed, because
 //! each thread may wait for its own pipe.
 
 use std::{
@@ -46,7 +46,7 @@ fn exchange(child: &mut Child, input: &[u8]) -> anyhow::Result<Exchanged> {
     // Our ends of the three pipes. An end that is closed becomes `None`.
     let (mut stdin, mut stdout, mut stderr) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (mut sent, mut send_error) = (0, None);
+    let (mut rest, mut send_error) = (input, None);
     let (mut out, mut err) = (Vec::new(), Vec::new());
 
     let end = stdin.as_ref().context("stdin is no pipe")?;
@@ -62,30 +62,17 @@ fn exchange(child: &mut Child, input: &[u8]) -> anyhow::Result<Exchanged> {
         ];
         let [can_write, can_read_out, can_read_err] =
             wait_for(ends).context("cannot wait for the pipes")?;
-        if can_write && let Some(pipe) = &mut stdin {
-            match pipe.write(&input[sent..]) {
-                Ok(count) => sent += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => send_error = Some(error),
-            }
-            if sent == input.len() || send_error.is_some() {
-                stdin = None; // This closes our end, so the child reads its end of file.
-            }
+        if can_write {
+            send_error = write_some(&mut stdin, &mut rest).err();
         }
-        if can_read_out
-            && let Some(pipe) = &mut stdout
-            && read_some(pipe, &mut out).context("cannot read stdout")? == 0
-        {
-            stdout = None;
+        if can_read_out {
+            read_some(&mut stdout, &mut out).context("cannot read stdout")?;
         }
-        if can_read_err
-            && let Some(pipe) = &mut stderr
-            && read_some(pipe, &mut err).context("cannot read stderr")? == 0
-        {
-            stderr = None;
+        if can_read_err {
+            read_some(&mut stderr, &mut err).context("cannot read stderr")?;
         }
     }
-    Ok((sent, send_error, out, err))
+    Ok((input.len() - rest.len(), send_error, out, err))
 }
 
 /// Waits until one of our ends is ready, or until its other end is closed. Returns for each of the
@@ -116,11 +103,92 @@ fn wait_for(ends: [Option<BorrowedFd>; 3]) -> nix::Result<[bool; 3]> {
     Ok(ready)
 }
 
-/// Appends to `bytes` what is in the pipe, at most 64 KiB. Returns how much: 0 is the end of file.
-fn read_some(pipe: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<usize> {
+/// Writes as much of `rest` as the pipe takes now; `rest` becomes what is not sent yet. If that is
+/// nothing, or if the write fails, this closes our end, so the child reads its end of file.
+fn write_some(end: &mut Option<impl Write>, rest: &mut &[u8]) -> io::Result<()> {
+    let Some(pipe) = end else { return Ok(()) };
+    match pipe.write(rest) {
+        Ok(count) => *rest = &rest[count..],
+        // The pipe has no room after all: another process that has this pipe was quicker.
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+        Err(error) => {
+            *end = None;
+            return Err(error);
+        }
+    }
+    if rest.is_empty() {
+        *end = None;
+    }
+    Ok(())
+}
+
+/// Appends to `bytes` what is in the pipe, at most 64 KiB. At the end of file, this closes our end.
+fn read_some(end: &mut Option<impl Read>, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let Some(pipe) = end else { return Ok(()) };
     let mut piece = [0; 65_536];
     let count = pipe.read(&mut piece)?;
     bytes.try_reserve(count)?;
     bytes.extend_from_slice(&piece[..count]);
-    Ok(count)
+    if count == 0 {
+        *end = None;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_ready_if_it_has_room_or_bytes() {
+        let [stdin, stdout, stderr] = [(); 3].map(|()| os_pipe::pipe().expect("it can be made"));
+        let (write, read_out, read_err) = (stdin.1.as_fd(), stdout.0.as_fd(), stderr.0.as_fd());
+        let all = [Some(write), Some(read_out), Some(read_err)];
+        assert_eq!(wait_for(all), Ok([true, false, false]));
+        (&stdout.1).write_all(b"bytes").expect("it has room");
+        assert_eq!(wait_for(all), Ok([true, true, false]));
+        let open = [None, Some(read_out), Some(read_err)];
+        assert_eq!(wait_for(open), Ok([false, true, false]));
+    }
+
+    #[test]
+    fn a_full_pipe_is_no_error() {
+        let (_reader, writer) = os_pipe::pipe().expect("it can be made");
+        fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("it can be set");
+        let text = vec![b'.'; 1 << 20];
+        let (mut end, mut rest) = (Some(writer), &text[..]);
+        // The second write finds the pipe full.
+        for _ in 0..2 {
+            assert!(write_some(&mut end, &mut rest).is_ok());
+            assert!(end.is_some());
+            assert!(!rest.is_empty() && rest.len() < text.len());
+        }
+    }
+
+    #[test]
+    fn our_end_is_closed_when_a_write_fails() {
+        // It is open for reading only.
+        let file = std::fs::File::open("/dev/null").expect("it is there");
+        let (mut end, mut rest) = (Some(file), &b"text"[..]);
+        assert!(write_some(&mut end, &mut rest).is_err());
+        assert!(end.is_none());
+        assert_eq!(rest, b"text");
+    }
+
+    #[test]
+    fn our_end_is_closed_when_all_is_sent() {
+        let (mut end, mut rest) = (Some(Vec::new()), &b"text"[..]);
+        assert!(write_some(&mut end, &mut rest).is_ok());
+        assert!(end.is_none() && rest.is_empty());
+    }
+
+    #[test]
+    fn our_end_is_closed_at_the_end_of_file() {
+        let (mut end, mut bytes) = (Some(&b"text"[..]), b"more ".to_vec());
+        assert!(read_some(&mut end, &mut bytes).is_ok());
+        assert!(end.is_some());
+        assert!(read_some(&mut end, &mut bytes).is_ok());
+        assert!(end.is_none());
+        assert_eq!(bytes, b"more text");
+    }
 }
