@@ -4,7 +4,7 @@ mod common;
 
 #[cfg(unix)]
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     sync::mpsc,
     thread,
     time::Duration,
@@ -185,7 +185,7 @@ fn type_at_a_terminal(
     key: u8,
 ) -> (Option<i32>, String) {
     use nix::{libc, unistd::setsid};
-    use std::{fs::File, io::Read, os::unix::process::CommandExt};
+    use std::{fs::File, os::unix::process::CommandExt};
 
     let terminal = nix::pty::openpty(None, None).expect("a terminal can be made");
     let mut command = std::process::Command::new(demo.get_program());
@@ -307,6 +307,32 @@ fn what_a_child_said_before_it_left_is_not_lost() {
     assert_eq!(lines.len(), if cfg!(unix) { 21 } else { 15 }, "{out}");
 }
 
+/// The second child itself: while it answers, its stdin is closed already.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_can_close_its_stdin_and_go_on() {
+    // One pipe for both answers. It holds less than they need, so the child waits until we read.
+    let (mut answers, writer) = std::io::pipe().expect("a pipe can be made");
+    let mut command = demo!("--role", "closes-stdin");
+    command.stdin(std::process::Stdio::piped());
+    command.stdout(writer.try_clone().expect("it can be cloned"));
+    let mut child = command.stderr(writer).spawn().expect("it can be started");
+    drop(command);
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let lines = format!("{:63}\n", "line").repeat(1000);
+    stdin.write_all(lines.as_bytes()).expect("the child reads");
+    answers.read_exact(&mut [0]).expect("the child answers");
+    // A write of ours need not fail yet: a child that another test is just starting may hold the
+    // reading end too, for a moment.
+    let its_stdin = std::fs::read_link(format!("/proc/{}/fd/0", child.id()));
+    let its_stdin = its_stdin.expect("the child has not ended");
+    let its_stdin = its_stdin.display().to_string();
+    assert!(!its_stdin.starts_with("pipe:"), "{its_stdin}");
+    let left = answers.read_to_end(&mut Vec::new());
+    assert_eq!(left.expect("the child answers"), 2 * 64_000 - 1);
+    assert!(finish(child).status.success());
+}
+
 #[cfg(unix)]
 #[test]
 fn one_thread_can_serve_three_pipes() {
@@ -334,6 +360,14 @@ fn communicate_takes_a_command_of_the_user_and_its_exit_code() {
     assert_eq!(sent, ["2097152"; 2], "{out}");
     let answered = captures(&out, r"  stdout gave back (\d+) bytes, stderr 0: \d+ MB/s");
     assert_eq!(answered, ["2097152"; 2], "{out}");
+    // The rate is that of the bytes and of the time, both of which are printed rounded.
+    let number = |text: &String| text.parse::<f64>().expect("a number");
+    let times = captures(&out, "By .*, in (.*) ms:");
+    let rates = captures(&out, r".*: (\d+) MB/s");
+    for (time, rate) in times.iter().map(number).zip(rates.iter().map(number)) {
+        let expected = 2.097_152 / (time / 1e3);
+        assert!((rate - expected).abs() < 1.0 + expected / 10.0, "{out}");
+    }
 
     let out = stdout(
         &run(demo!("communicate", "sh", "-c", "cat >&2; exit 3"))
@@ -344,6 +378,34 @@ fn communicate_takes_a_command_of_the_user_and_its_exit_code() {
     assert_eq!(answered, ["1048576"; 2], "{out}");
     run(demo!("communicate", "/nowhere/cat")).code(127);
     assert_usage_error(demo!("communicate", "--mib", "0"), "1..=4096");
+    // The program is not the reason: three pipes need six descriptors.
+    let few_descriptors = r#"ulimit -n 5; exec "$0" "$@""#;
+    run(from_shell(few_descriptors, &["communicate", "cat"]))
+        .code(1)
+        .stderr(predicate::str::contains(
+            r#"cannot start "cat": Too many open files"#,
+        ));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_of_the_user_may_close_its_pipes_early() {
+    // It closes stderr first, then reads all, and only then answers.
+    let script = "exec 2>&-; cat >/dev/null; echo done";
+    let out = stdout(&run(demo!("communicate", "sh", "-c", script)).success());
+    let answered = captures(&out, "  stdout gave back (.*) bytes, stderr 0: .*");
+    assert_eq!(answered, ["5"; 2], "{out}");
+
+    // It reads nothing.
+    let out = stdout(&run(demo!("communicate", "true")).success());
+    let sent = captures(
+        &out,
+        r"  stdin took (\d+) of 1048576 bytes, then: Broken pipe .*",
+    );
+    assert_eq!(sent.len(), 2, "{out}");
+    for sent in sent {
+        assert!(sent.parse::<u32>().expect("a number") < 1_048_576, "{out}");
+    }
 }
 
 /// Whatever does not fit: a message and exit code 1, no abort (134) and no panic (101).
@@ -559,7 +621,9 @@ fn start_with_a_long_limit() -> (std::process::Child, u32) {
     use nix::sys::signal::{Signal, kill};
     let start = demo!("timeout", "--limit", "3600").spawn();
     let mut demo = start.expect("the demo can be started");
-    let out = read_until(&mut demo, "I end when I am asked.\n");
+    let _guard = Guard(demo.id());
+    let out = read_until(&mut demo, "\n") + &read_until(&mut demo, "\n");
+    assert!(out.ends_with("  I end when I am asked.\n"), "{out}");
     let polite = capture(&out, r"Child (\d+) has 3600 s\.");
     kill(pid(polite.parse().expect("an id")), Signal::SIGTERM).expect("it is there");
     let out = read_until(&mut demo, "].\n");
@@ -660,6 +724,30 @@ fn one_byte_more_than_a_pipe_holds_is_a_deadlock_for_who_does_not_read() {
         let size = fcntl(&reader, FcntlArg::F_GETPIPE_SZ).expect("its size can be asked");
         assert_eq!(holds(done), size.to_string());
     }
+}
+
+/// Of a program that a user may run but not read, Linux does not tell this user in which system call
+/// it sleeps.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_watchdog_sees_a_deadlock_though_the_system_does_not_say_who_sleeps() {
+    use std::os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    };
+    let copy = ExecutableForAll::copy_of(&demo!());
+    let file = std::fs::metadata(&copy.0).expect("it is there");
+    let mut permissions = file.permissions();
+    permissions.set_mode(0o111);
+    std::fs::set_permissions(&copy.0, permissions).expect("it is ours");
+    let mut demo = command(&copy.0, &["deadlock"]);
+    if file.uid() == 0 {
+        // Root may read every file, so root becomes another user.
+        demo.uid(60_000).gid(60_000);
+    }
+    let out = stdout(&run(demo).success().stderr(""));
+    let expected = "Watchdog: still not done after 1s:\n  the child waits until its parent reads;";
+    assert!(out.contains(expected), "{out}");
 }
 
 /// A parent that is slow, or does not get the processor, is not one that waits for ever.
@@ -770,9 +858,12 @@ fn no_child_outlives_a_lesson_that_is_killed() {
             // demo gives its children another stdout. So the pipe ends when nobody is left.
             let with_pipe = from_shell(r#"ulimit -c 0; exec "$0" "$@" 3>&1"#, &lesson).spawn();
             let mut demo = with_pipe.expect("sh can be started");
+            let _guard = Guard(demo.id());
             let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
             let mut so_far = String::new();
             while !so_far.contains(moment) {
+                // It is in the third line at the latest.
+                assert!(so_far.lines().count() < 3, "{so_far}");
                 let line = lines.next().expect("the moment comes").expect("text");
                 so_far = so_far + &line + "\n";
             }
