@@ -271,8 +271,9 @@ fn assert_mapped(arguments: &[&str], chosen: &str) {
     command.args(arguments);
     let assert = run(command).success().stderr("");
     let out = stdout(&assert);
+    let figures = "┆ +\\d+\\.\\d ms ┆ +\\d+\\.\\d\\d µs ┆ +\\d+ │";
     for workers in ["processes", "threads"] {
-        let chunks = captures(&out, &format!("│ {workers} +┆ +(\\d+) ┆.*"));
+        let chunks = captures(&out, &format!("│ {workers} +┆ +(\\d+) {figures}"));
         assert_eq!(chunks, ["1", chosen], "{out}");
     }
     // The demo looks at all results itself.
@@ -296,6 +297,10 @@ fn imap_unordered_returns_each_result_once_and_in_order_if_one_worker_does_all()
         times.extend(first.into_iter().zip(last));
         let orders = captures(&out, "They came in this order: (.*)");
         assert_eq!(orders.len(), 2, "{out}");
+        // The timelines' rows.
+        let workers: HashSet<_> = captures(&out, r" *(\d+) .*╸").into_iter().collect();
+        let all_by_one = one_worker == [true, true];
+        assert_eq!(workers.len() == 1, all_by_one, "{arguments:?}: {out}");
         for (order, one_worker) in orders.iter().zip(one_worker) {
             let number = |n: &str| n.parse::<u32>().expect("a number");
             let mut order: Vec<u32> = order.split(' ').map(number).collect();
@@ -383,6 +388,26 @@ fn a_task_whose_worker_dies_is_run_once_more_by_another() {
 fn what_a_task_did_before_its_worker_died_is_done_twice_unless_it_may_be_repeated() {
     let out = stdout(&run(demo!("crash", "--max-seconds", "0.02")).success());
     capture(&out, r"(9 payments received, 8 different ones\.)");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stop_in_the_middle_of_a_payment_does_not_fail_its_task() {
+    use nix::sys::signal::{Signal, killpg};
+    let mut demo = demo!("crash", "--workers", "1", "--tasks", "1000")
+        .args(["--max-seconds", "0"])
+        .spawn()
+        .expect("the demo can be started");
+    let _guard = Guard(demo.id());
+    // Some of these stops find the worker while it waits for the bank's reply.
+    for _ in 0..600 {
+        read_until(&mut demo, "Run task ");
+        for signal in [Signal::SIGSTOP, Signal::SIGCONT] {
+            killpg(pid(demo.id()), signal).expect("it runs");
+        }
+    }
+    let output = finish(demo);
+    assert!(output.status.success(), "{output:#?}");
 }
 
 #[cfg(unix)]
@@ -479,6 +504,50 @@ fn ten_workers_that_die_in_a_row_end_the_pool() {
          the last of them, {dead}, in task 4 (signal: 9 (SIGKILL))\n"
     );
     assert_eq!(String::from_utf8_lossy(&output.stderr), error);
+}
+
+/// Waits until a process does something, which `/proc` shows. (If this user may not see it, this does
+/// not wait.)
+#[cfg(target_os = "linux")]
+fn wait_until(id: &str, file: &str, does: impl Fn(&str) -> bool) {
+    let start = Instant::now();
+    let file = format!("/proc/{id}/{file}");
+    while std::fs::read_to_string(&file).is_ok_and(|now| !does(&now)) {
+        assert!(start.elapsed() < LIMIT, "{file}");
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_death_of_an_idle_worker_is_noticed_with_its_next_task() {
+    use nix::sys::{
+        signal::{Signal, kill as send},
+        wait::{WaitPidFlag, waitpid},
+    };
+    // What they print fills a pipe: so the demo cannot end before this test reads all of it.
+    let mut demo = demo!("--workers", "1", "--tasks", "3000", "--max-seconds", "0")
+        // If every task failed, the errors would fill a pipe too.
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the demo can be started");
+    let _guard = Guard(demo.id());
+    let out = read_until(&mut demo, ")...\n");
+    let worker = &workers_of(&out)[0];
+    // While the master is stopped, the worker finishes its task, and then waits for the next.
+    send(pid(demo.id()), Signal::SIGSTOP).expect("it runs");
+    waitpid(pid(demo.id()), Some(WaitPidFlag::WUNTRACED)).expect("it stops");
+    let read = format!("{} ", nix::libc::SYS_read);
+    wait_until(worker, "syscall", |call| call.starts_with(&read));
+    kill(worker);
+    wait_until(worker, "stat", |stat| stat.contains(") Z "));
+    send(pid(demo.id()), Signal::SIGCONT).expect("it is stopped");
+
+    let out = read_until(&mut demo, "takes its place.\n");
+    let died = r"Worker (\d+) died in task \d+ \(signal: 9 \(SIGKILL\)\); worker \d+ .*";
+    assert_eq!(capture(&out, died), *worker);
+    let output = finish(demo);
+    assert!(output.status.success(), "{output:#?}");
 }
 
 #[cfg(target_os = "linux")]
@@ -683,11 +752,11 @@ fn a_pool_waits_for_its_workers_though_sigchld_was_ignored() {
 fn too_little_memory_for_the_arguments_is_an_error() {
     shell(r#"ulimit -v 700000; exec "$0" map --tasks 20000 --bytes 26000"#)
         .code(1)
-        .stderr(predicate::str::contains("pool-demo: cannot reserve"));
+        .stderr(predicate::str::contains("cannot reserve 1986 MiB for"));
     // So many bytes are allowed, but are not there.
     shell(r#"ulimit -v 700000; exec "$0" map --tasks 1 --bytes 536870912"#)
         .code(1)
-        .stderr(predicate::str::contains("pool-demo: cannot reserve"));
+        .stderr(predicate::str::contains("cannot reserve 2048 MiB for"));
 }
 
 /// What a process has open, and whether a program that it starts inherits it.
@@ -738,6 +807,65 @@ fn a_program_that_a_task_starts_does_not_inherit_the_connection() {
         }
     }
     assert_eq!(found, 2, "its ends of {connection:?}");
+    nix::sys::signal::killpg(pid(demo.id()), nix::sys::signal::SIGKILL).expect("they run");
+    finish_with_orphans(demo);
+}
+
+/// Starts a demo with a single task, which takes many minutes. Returns the demo and its worker.
+#[cfg(target_os = "linux")]
+fn start_a_long_task() -> (std::process::Child, String) {
+    let mut demo = demo!("--workers", "1", "--tasks", "1", "--seed", "2")
+        .args(["--max-seconds", "3600"])
+        .spawn()
+        .expect("the demo can be started");
+    let out = read_until(&mut demo, ")...\n");
+    (demo, workers_of(&out).remove(0))
+}
+
+/// Writes to the pipe for a worker's replies, as if the worker did.
+#[cfg(target_os = "linux")]
+fn write_to_the_master(worker: &str, bytes: &[u8]) {
+    use nix::libc::{O_ACCMODE, O_CLOEXEC, O_WRONLY};
+    let pipe = (3..100).find(|n| {
+        let info = std::fs::read_to_string(format!("/proc/{worker}/fdinfo/{n}"));
+        info.is_ok_and(|info| {
+            let flags = capture(&info, r"flags:\s+(\d+)");
+            let flags = i32::from_str_radix(&flags, 8).expect("an octal number");
+            flags & (O_CLOEXEC | O_ACCMODE) == O_CLOEXEC | O_WRONLY
+        })
+    });
+    let pipe = format!("/proc/{worker}/fd/{}", pipe.expect("it has one"));
+    std::fs::write(pipe, bytes).expect("the pipe is open");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reply_that_is_no_message_ends_the_pool() {
+    use std::io::BufRead;
+    let (mut demo, worker) = start_a_long_task();
+    let _guard = Guard(demo.id());
+    write_to_the_master(&worker, b"Last login: Monday\n");
+    let out = demo.stdout.take().expect("it is a pipe");
+    let mut lines = std::io::BufReader::new(out).lines().map_while(Result::ok);
+    let died = lines.find(|line| line.starts_with("Worker "));
+    assert_eq!(died, None, "it lives");
+    let output = finish(demo);
+    assert_eq!(output.status.code(), Some(1), "{output:#?}");
+    let error = format!("pool-demo: worker {worker} replied: what arrived is no message\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), error);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_that_dies_within_a_reply_is_replaced() {
+    adopt_orphans();
+    let (mut demo, worker) = start_a_long_task();
+    let _guard = Guard(demo.id());
+    // Three of the eight bytes of a length.
+    write_to_the_master(&worker, &[1, 0, 0]);
+    kill(&worker);
+    let out = read_until(&mut demo, "takes its place.\n");
+    assert_eq!(capture(&out, r"Worker (\d+) died in task 0 .*"), worker);
     nix::sys::signal::killpg(pid(demo.id()), nix::sys::signal::SIGKILL).expect("they run");
     finish_with_orphans(demo);
 }

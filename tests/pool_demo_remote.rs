@@ -89,10 +89,12 @@ fn a_way_that_leads_to_no_worker_is_given_up_and_the_others_do_its_tasks() {
             r#"sh -c 'echo "pool-demo 0.1.0 worker little-endian sums node1 1"'"#,
             "is the same pool-demo there",
         ),
-        // A length that no message has: it is refused, and no memory is taken for it.
+        // A length that no message has: it is refused, and no memory is taken for it. The command
+        // does not end by itself, so it is killed.
         (
             r#"sh -c 'echo "pool-demo 0.1.0 worker little-endian primes node1 1";
-                      printf "\377\377\377\377\377\377\377\177"; exec cat >/dev/null'"#,
+                      printf "\377\377\377\377\377\377\377\177";
+                      exec tail -f /dev/null >/dev/null 2>&1'"#,
             "what arrived is no message",
         ),
     ];

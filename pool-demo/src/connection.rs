@@ -137,19 +137,16 @@ impl<R: Read, W: Write> Connection<R, W> {
     /// `UnexpectedEof` when the connection ends in the middle of a message. `InvalidData` when what
     /// arrives is no message.
     pub fn receive<M: DeserializeOwned>(&mut self) -> io::Result<Option<M>> {
-        let ended = loop {
-            match self.reader.fill_buf() {
-                // A signal with a handler can interrupt a read. That is not the end: read again.
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // `break` with a value: this is the value of the loop.
-                result => break result?.is_empty(),
-            }
-        };
-        if ended {
+        // Not `read_exact`: before the first byte, the end of the connection is no error. (A signal
+        // with a handler can interrupt a read. `read_to_end` and `read_exact` then read again.)
+        self.buffer.clear();
+        let mut start = (&mut self.reader).take(LENGTH as u64);
+        start.read_to_end(&mut self.buffer)?;
+        if self.buffer.is_empty() {
             return Ok(None);
         }
-        let mut length = [0; LENGTH];
-        self.reader.read_exact(&mut length)?;
+        let length = <[u8; LENGTH]>::try_from(&self.buffer[..]);
+        let length = length.map_err(|_| ErrorKind::UnexpectedEof)?;
         let length = allowed(u64::from_le_bytes(length))
             .ok_or_else(|| invalid("what arrived is no message"))?;
         self.buffer.clear();

@@ -84,7 +84,13 @@ fn seconds_since(start: Instant) -> f64 {
 
 /// A task with its number. The first [`LONG_TASKS`] tasks are long, the others short.
 #[derive(Serialize, Deserialize)]
-pub struct UnevenTask(u32);
+pub struct UnevenTask(pub u32);
+
+impl UnevenTask {
+    fn duration(&self) -> Duration {
+        if self.0 < LONG_TASKS { LONG } else { SHORT }
+    }
+}
 
 impl fmt::Display for UnevenTask {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -97,7 +103,18 @@ impl Task for UnevenTask {
     type Output = Bar;
 
     fn run(&self, attempt: Attempt) -> anyhow::Result<Bar> {
-        let duration = if self.0 < LONG_TASKS { LONG } else { SHORT };
-        Ok(Bar::of(self.0, attempt.worker, || thread::sleep(duration)))
+        let work = || thread::sleep(self.duration());
+        Ok(Bar::of(self.0, attempt.worker, work))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_three_tasks_are_long() {
+        let long = (0..TASKS).filter(|&n| UnevenTask(n).duration() == LONG);
+        assert_eq!(Vec::from_iter(long), [0, 1, 2]);
     }
 }

@@ -284,6 +284,15 @@ mod tests {
         Ok(())
     }
 
+    #[test]
+    fn every_task_is_in_one_chunk_and_no_chunk_is_empty() {
+        let tasks = (0..6).map(Echo::Number).collect();
+        let shared = SharedTasks::new(tasks, 2);
+        // One more than there are.
+        let chunks = [(); 4].map(|()| shared.next_chunk());
+        assert_eq!(chunks, [Some(0..2), Some(2..4), Some(4..6), None]);
+    }
+
     /// A task that returns its number. Task 0 waits until another thread opens the gate.
     #[derive(Serialize, Deserialize)]
     struct Gated(u32);
@@ -315,6 +324,8 @@ mod tests {
     #[test]
     fn outputs_come_before_that_of_a_task_that_takes_longer() -> anyhow::Result<()> {
         let pool = ThreadPool::new(2)?;
+        // One of them waits at the gate.
+        assert_eq!(Pool::<Gated>::workers(&pool), 2);
         let mut outputs = pool.imap_unordered((0..5).map(Gated).collect(), 1)?;
         for number in 1..5 {
             assert_eq!(outputs.next().transpose()?, Some(number));

@@ -142,7 +142,7 @@ struct State {
 }
 
 impl Children {
-    fn new(tasks: &'static str) -> Self {
+    pub fn new(tasks: &'static str) -> Self {
         let state = Mutex::default();
         Self { tasks, state }
     }

@@ -112,7 +112,8 @@ impl Task for Primes {
 
     fn run(&self, _: Attempt) -> anyhow::Result<u32> {
         let end = self.first.saturating_add(self.numbers);
-        let prime = |&n: &u32| n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0);
+        // Not `d * d <= n`: the product may be larger than the largest `u32`.
+        let prime = |&n: &u32| n > 1 && (2..).take_while(|d| *d <= n / d).all(|d| n % d != 0);
         Ok((self.first..end).filter(prime).count() as u32)
     }
 }
@@ -194,6 +195,13 @@ fn next_size(size: usize, done: usize, took: Duration) -> usize {
     } else {
         size
     }
+}
+
+/// Counts a failure of a link, and returns the pause before the link is used once more: 400 ms after
+/// the first failure, 1.6 s after the second. `None`: the link is given up.
+fn pause_after_failure(failures: &mut u32, done_something: bool) -> Option<Duration> {
+    *failures = if done_something { 1 } else { *failures + 1 };
+    (*failures < MAX_FAILURES).then(|| Duration::from_millis(100 << (2 * *failures)))
 }
 
 /// What all links share: the tasks, which of them wait for a worker, and the results.
@@ -357,16 +365,14 @@ impl Link {
             // `serve` has returned, so a late reply of this worker is not read and cannot be
             // counted.
             self.job.put_back(under_way);
-            failures = if done_something { 1 } else { failures + 1 };
             let via = &self.via;
-            if failures == MAX_FAILURES {
+            let Some(next) = pause_after_failure(&mut failures, done_something) else {
                 report_error(format_args!(
                     "via {via:?}: {error:#}; given up after {failures} failures"
                 ));
                 return;
-            }
-            // 400 ms after the first failure, 1.6 s after the second.
-            pause = Duration::from_millis(100 << (2 * failures));
+            };
+            pause = next;
             report_error(format_args!(
                 "via {via:?}: {error:#}; once more in {pause:?}"
             ));
@@ -393,16 +399,13 @@ impl Link {
         let (sender, messages) = mpsc::channel();
         let read = move || {
             let greeting = reader.receive_greeting(Primes::NAME);
-            let failed = greeting.is_err();
-            if sender.send(Message::Ready(greeting)).is_err() || failed {
-                return;
-            }
-            loop {
+            let mut more = greeting.is_ok();
+            // A send fails if `serve` has returned. Then the command is killed, so its stdout ends.
+            let _ = sender.send(Message::Ready(greeting));
+            while more {
                 let reply = reader.receive::<Reply<u32>>();
-                let last = !matches!(reply, Ok(Some(_)));
-                if sender.send(Message::Reply(reply)).is_err() || last {
-                    return;
-                }
+                more = matches!(reply, Ok(Some(_)));
+                let _ = sender.send(Message::Reply(reply));
             }
         };
         thread::Builder::new()
@@ -427,7 +430,7 @@ impl Link {
             CHUNKS_UNDER_WAY
         };
         loop {
-            while under_way.len() < at_once {
+            for _ in under_way.len()..at_once {
                 let tasks = self.job.take(size);
                 if tasks.is_empty() {
                     break;
@@ -469,6 +472,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::WorkerId;
 
     fn job(tasks: u32) -> Job {
         Job::new(&Options {
@@ -483,6 +487,63 @@ mod tests {
     }
 
     const SHORT: Duration = Duration::from_millis(1);
+
+    /// Long enough for a slow and busy machine.
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// Calls [`Job::wait`] in another thread. If it does not return, that is a failure of the test,
+    /// and no hang.
+    fn wait(job: &Arc<Job>, pause: Duration) -> mpsc::Receiver<bool> {
+        let (begins, begun) = mpsc::channel();
+        let (sender, goes_on) = mpsc::channel();
+        let job = Arc::clone(job);
+        thread::spawn(move || {
+            begins.send(()).expect("the test waits");
+            sender.send(job.wait(pause))
+        });
+        begun.recv().expect("the thread is started");
+        goes_on
+    }
+
+    #[test]
+    fn the_largest_prime_number_of_32_bits_is_found() {
+        let attempt = Attempt {
+            worker: WorkerId::Process(1),
+            number: 1,
+            print: &|_| Ok(()),
+        };
+        let count = |first, numbers| Primes { first, numbers }.run(attempt).ok();
+        assert_eq!(count(0, 30), Some(10));
+        assert_eq!(count(u32::MAX - 4, 9), Some(1));
+    }
+
+    #[test]
+    fn a_link_is_given_up_at_its_third_failure_in_a_row() {
+        let pauses = |done: &[bool]| {
+            let mut failures = 0;
+            let pause = |&done| pause_after_failure(&mut failures, done);
+            let pauses = done.iter().map(pause);
+            Vec::from_iter(pauses.map(|pause| pause.map_or(0, |pause| pause.as_millis())))
+        };
+        assert_eq!(pauses(&[false; 3]), [400, 1600, 0]);
+        // If a chunk was done, this is the first failure again.
+        let done = [false, false, true, false, true, false, false];
+        assert_eq!(pauses(&done), [400, 1600, 400, 1600, 400, 1600, 0]);
+    }
+
+    #[test]
+    fn a_link_whose_command_cannot_be_started_fails() {
+        let link = Link {
+            job: Arc::new(job(1)),
+            via: "no-such-command-here".to_owned(),
+            words: vec!["no-such-command-here".to_owned()],
+            chunk: None,
+            task_timeout: LIMIT,
+        };
+        let served = link.serve(&mut VecDeque::new(), &mut false);
+        let error = served.expect_err("there is no such command");
+        assert_eq!(error.to_string(), r#"cannot start "no-such-command-here""#);
+    }
 
     #[test]
     fn a_chunk_doubles_until_it_takes_long_or_is_very_large() {
@@ -506,9 +567,10 @@ mod tests {
 
     #[test]
     fn a_job_waits_for_the_pause_and_for_tasks_and_is_over_when_all_are_done() {
-        let job = job(2);
+        let job = Arc::new(job(2));
         let (start, pause) = (Instant::now(), Duration::from_millis(50));
-        assert!(job.wait(pause), "there is something to take");
+        let goes_on = wait(&job, pause).recv_timeout(LIMIT);
+        assert_eq!(goes_on, Ok(true), "there is something to take");
         assert!(start.elapsed() >= pause);
         let chunk = job.take(2);
         let wrong = job.finish("worker", &chunk, vec![Ok(1)], SHORT);
@@ -527,22 +589,11 @@ mod tests {
     fn a_link_that_waits_for_tasks_learns_that_all_are_done() {
         let job = Arc::new(job(2));
         let chunk = job.take(2);
-        let (sender, receiver) = mpsc::channel();
-        let link = {
-            let job = Arc::clone(&job);
-            thread::spawn(move || {
-                sender.send(None).expect("the test waits");
-                let goes_on = job.wait(Duration::ZERO);
-                sender.send(Some(goes_on)).expect("the test waits");
-            })
-        };
-        assert_eq!(receiver.recv(), Ok(None));
+        let goes_on = wait(&job, Duration::ZERO);
         // The link waits soon, if not now.
         (0..1000).for_each(|_| thread::yield_now());
         job.finish("worker", &chunk, vec![Ok(1), Ok(2)], SHORT)
             .expect("each has its outcome");
-        let end = receiver.recv_timeout(Duration::from_secs(30));
-        assert_eq!(end, Ok(Some(false)));
-        link.join().expect("it does not panic");
+        assert_eq!(goes_on.recv_timeout(LIMIT), Ok(false));
     }
 }

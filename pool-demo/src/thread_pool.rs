@@ -108,3 +108,28 @@ impl Drop for ThreadPool {
         self.terminated.store(true, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::map::Echo;
+
+    #[test]
+    fn a_pool_that_is_dropped_runs_no_task_that_still_waits() -> anyhow::Result<()> {
+        let pool = ThreadPool::new(1)?;
+        let (gate, closed) = mpsc::channel::<()>();
+        let job: Job<Echo> = Box::new(move |_| {
+            let _ = closed.recv();
+            Ok(())
+        });
+        pool.submit(job)?;
+        let waiting = pool.apply_async(Echo::Number(7))?;
+        drop(pool);
+        // Now the first job ends.
+        drop(gate);
+        assert!(waiting.get().is_err());
+        Ok(())
+    }
+}

@@ -103,15 +103,13 @@ fn run_tasks<T: Task, R: io::Read, W: io::Write>(mut master: Connection<R, W>) -
         };
         let start = Instant::now();
         let outcomes: Vec<Outcome<T>> = tasks.iter().map(|task| task::run(task, attempt)).collect();
-        match master.send(&Reply::<T::Output>::Outcomes(outcomes, start.elapsed())) {
-            // The outcomes cannot be encoded, and nothing was sent. This is an error of the tasks,
-            // and the worker goes on.
-            Err(error) if error.kind() == ErrorKind::InvalidData => {
-                let fail = |task: &T| Err(format!("{task} failed: its output: {error}"));
-                let failed = tasks.iter().map(fail).collect();
-                master.send(&Reply::<T::Output>::Outcomes(failed, start.elapsed()))?;
-            }
-            sent => sent?,
+        let sent = master.send(&Reply::<T::Output>::Outcomes(outcomes, start.elapsed()));
+        // If the outcomes cannot be encoded, nothing was sent. This is an error of the tasks, and
+        // the worker goes on. (If the connection has failed, this second message fails too.)
+        if let Err(error) = sent {
+            let fail = |task: &T| Err(format!("{task} failed: its output: {error}"));
+            let failed = tasks.iter().map(fail).collect();
+            master.send(&Reply::<T::Output>::Outcomes(failed, start.elapsed()))?;
         }
     }
     Ok(())
@@ -177,14 +175,14 @@ mod streams {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use serde::{Deserialize, Serialize, Serializer, ser::Error};
 
     use super::*;
 
-    /// An output that cannot be encoded.
+    /// An output, or a task, that cannot be encoded.
     #[derive(Deserialize)]
-    struct Unsendable;
+    pub struct Unsendable;
 
     impl Serialize for Unsendable {
         fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {

@@ -152,3 +152,58 @@ fn name<T: Task>(tasks: &[T]) -> String {
         [first, .., last] => format!("one of {first} to {last}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fmt, process::Command};
+
+    use super::*;
+    use crate::{
+        connection, imap_unordered::UnevenTask, map::Echo, task::Attempt, worker::tests::Unsendable,
+    };
+
+    #[test]
+    fn a_chunk_is_named_after_its_first_and_last_task() {
+        let uneven = [0, 1, 2].map(UnevenTask);
+        assert_eq!(name(&uneven), "one of task 0 to task 2");
+        assert_eq!(name(&[Echo::Number(7)]), "task 7");
+        assert_eq!(name(&[Echo::Text("007".into())]), "a task with 3 bytes");
+    }
+
+    impl fmt::Display for Unsendable {
+        fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("the secret task")
+        }
+    }
+
+    impl Task for Unsendable {
+        const NAME: &'static str = "unsendable";
+        type Output = ();
+
+        fn run(&self, _: Attempt) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_task_that_cannot_be_sent_fails_and_its_worker_is_not_replaced() {
+        // Nothing is sent, so any program can stand for the worker: here this one, which prints its
+        // help.
+        let program = env::current_exe().expect("it has a path");
+        let (mut child, connection) =
+            connection::start(Command::new(program).arg("--help")).expect("it can be started");
+        child.wait().expect("it can be waited for");
+        let mut worker = WorkerProcess {
+            children: Arc::new(Children::new(Unsendable::NAME)),
+            id: child.id(),
+            connection,
+            deaths: 0,
+        };
+        let outcomes = worker.run(&[Unsendable]).expect("the pool goes on");
+        let error = outcomes[0].as_ref().expect_err("it cannot be sent");
+        assert!(
+            error.starts_with("the secret task cannot be sent: "),
+            "{error}"
+        );
+    }
+}
