@@ -39,7 +39,7 @@ pub struct Options {
 }
 
 /// How many children a method starts before the next method takes its turn.
-const TURN: u32 = 8;
+const TURN: usize = 8;
 
 pub fn run(options: &Options) -> anyhow::Result<u8> {
     compare_the_output()?;
@@ -169,10 +169,10 @@ fn compare_the_parents(options: &Options) -> anyhow::Result<()> {
         "a lock is",
     ]);
     for (place, method) in methods.iter().enumerate() {
-        let lock = match locked[place] {
-            0 => "free",
-            code if code == i64::from(LOCKED) => "locked for ever",
-            code => bail!("the child that tries the lock failed: {code}"),
+        let lock = match u8::try_from(locked[place]) {
+            Ok(0) => "free",
+            Ok(LOCKED) => "locked for ever",
+            _ => bail!("the child that tries the lock failed: {}", locked[place]),
         };
         let row = [
             method.name.to_owned(),
@@ -197,15 +197,13 @@ fn times(methods: &mut [Method], starts: u32) -> anyhow::Result<Vec<Duration>> {
     // The first starts after forks of a large parent are slower: after a fork, the parent's next
     // write to each page is a page fault. So a turn has several starts. The slow first ones are
     // few in it, so they change the median little.
-    let mut left = starts;
-    while left > 0 {
-        let turn = left.min(TURN);
+    for first in (0..starts).step_by(TURN) {
         for (method, times) in methods.iter_mut().zip(&mut times) {
-            for _ in 0..turn {
+            // The last turn may have fewer starts.
+            for _ in (first..starts).take(TURN) {
                 times.push(time(method)?);
             }
         }
-        left -= turn;
     }
     Ok(times.into_iter().map(median).collect())
 }
