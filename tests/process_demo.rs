@@ -253,6 +253,22 @@ fn a_daemon_is_terminated_unless_its_parent_is_killed_and_a_detached_child_is_no
     assert_eq!(rows(&out), expected, "{out}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_detached_child_has_a_session_of_its_own() {
+    use nix::{sys::wait::waitpid, unistd::getsid};
+    adopt_orphans();
+    // The parent's stdin is empty, so the parent returns at once.
+    let parent = lesson(&["--child", "parent", "detached"]).spawn();
+    let output = finish_with_orphans(parent.expect("the demo can be started"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let child = capture(&stderr, r"started (\d+)");
+    let child = pid(child.parse().expect("a process id"));
+    // Until we reap it, its session can be asked for.
+    assert_eq!(getsid(Some(child)), Ok(child), "{stderr}");
+    waitpid(child, None).expect("it is our child now");
+}
+
 #[test]
 fn a_function_does_the_same_however_it_is_started() {
     let out = stdout(
@@ -321,7 +337,7 @@ fn assert_leaves_no_child(mut demo: std::process::Child) {
         sys::wait::{WaitPidFlag, waitpid},
         unistd::Pid,
     };
-    let status = demo.wait().expect("the demo can be waited for");
+    let status = wait(&mut demo);
     let group = Pid::from_raw(-pid(demo.id()).as_raw());
     let left = waitpid(group, Some(WaitPidFlag::WNOHANG));
     assert_eq!(left, Err(Errno::ECHILD), "{}", finish(demo).status);
@@ -408,15 +424,16 @@ mod fork_server {
 
     use super::*;
 
-    /// A fork server of ours: it, and our end of its socket.
-    fn start() -> (Child, BufReader<UnixStream>) {
+    /// A fork server of ours: it, our end of its socket, and who kills it when the test fails.
+    fn start() -> (Child, BufReader<UnixStream>, Guard) {
         let (ours, servers) = UnixStream::pair().expect("a socket can be made");
         let limit = ours.set_read_timeout(Some(Duration::from_secs(60)));
         limit.expect("an answer can be awaited for a while");
         let mut command = lesson(&["--child", "forkserver"]);
         command.stdin(OwnedFd::from(servers));
         let server = command.spawn().expect("the demo can be started");
-        (server, BufReader::new(ours))
+        let guard = Guard(server.id());
+        (server, BufReader::new(ours), guard)
     }
 
     fn ask(socket: &mut BufReader<UnixStream>, request: &[&str]) -> String {
@@ -437,7 +454,7 @@ mod fork_server {
 
     #[test]
     fn reports_how_each_of_its_children_ended() {
-        let (server, mut socket) = start();
+        let (server, mut socket, _guard) = start();
         // All are there at the same time, and they are waited for in another order.
         let expected = [
             ("exit", "3"),
@@ -459,7 +476,7 @@ mod fork_server {
     #[test]
     fn knows_real_time_signals_and_waits_for_the_children_that_they_ended() {
         adopt_orphans();
-        let (server, mut socket) = start();
+        let (server, mut socket, _guard) = start();
         let children = [(); 3].map(|()| ask(&mut socket, &["fork", "send_itself_sigrtmin"]));
         let code = ask(&mut socket, &["wait", &children[0]]);
         assert_eq!(code, (-nix::libc::SIGRTMIN()).to_string());
@@ -470,7 +487,7 @@ mod fork_server {
 
     #[test]
     fn goes_on_after_a_request_that_it_must_refuse() {
-        let (server, mut socket) = start();
+        let (server, mut socket, _guard) = start();
         let refused = [
             (&["fork", "nonsense"][..], "no function named \"nonsense\""),
             (&["wait", "1"], "cannot wait for child 1"),
@@ -492,7 +509,7 @@ mod fork_server {
     #[test]
     fn waits_for_the_children_that_its_parent_did_not_ask_for() {
         adopt_orphans();
-        let (server, mut socket) = start();
+        let (server, mut socket, _guard) = start();
         for _ in 0..10 {
             ask(&mut socket, &["fork", "run_child", "test"]);
         }
@@ -518,6 +535,8 @@ mod fork_server {
             if let Some(server) = find(demo.id()) {
                 break server;
             }
+            let ended = demo.try_wait().expect("the demo is our child");
+            assert_eq!(ended, None, "it ended before it had a fork server");
             std::thread::yield_now();
         };
         adopt_orphans();
@@ -624,6 +643,10 @@ fn a_full_disk_is_an_error() {
     for arguments in LESSONS {
         assert_error_on_full_disk(lesson(arguments));
     }
+    // The child fails here. Whoever started it says so, by whatever method that was.
+    for method in METHODS {
+        assert_error_on_full_disk(lesson(&["--child", "start_by", method]));
+    }
 }
 
 #[test]
@@ -634,6 +657,9 @@ fn a_function_that_no_child_knows_is_an_error() {
     run(demo!("--child"))
         .code(1)
         .stderr(predicate::str::contains("needs the name of a function"));
+    run(demo!("--child", "start_by", "nonsense"))
+        .code(1)
+        .stderr(predicate::str::contains("no such start method"));
 }
 
 #[test]
