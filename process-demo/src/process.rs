@@ -24,9 +24,6 @@ use crate::target;
 /// The arguments of a function that needs none.
 pub const NO_ARGS: [&str; 0] = [];
 
-/// What an error of a wait for a child begins with.
-const CANNOT_WAIT: &str = "cannot wait for a child process";
-
 /// A function that runs in a process of its own, after [`start`](Self::start).
 ///
 /// A `Process` is dropped at the end of its block. If the child still runs then, the drop closes
@@ -106,7 +103,7 @@ impl Process {
     /// When it was never started, and when the system does not know the child.
     pub fn join(&self) -> anyhow::Result<ExitStatus> {
         let child = self.started("joined")?;
-        child.wait().context(CANNOT_WAIT)
+        child.wait().with_context(|| cannot_wait_for(child))
     }
 
     /// Waits until the child has ended, but no longer than `timeout`. Returns `None` when the time
@@ -126,7 +123,7 @@ impl Process {
             // A clock cannot count that far: the wait has no limit.
             None => child.wait().map(Some),
         }
-        .context(CANNOT_WAIT)
+        .with_context(|| cannot_wait_for(child))
     }
 
     /// Whether the child was started and has not ended yet.
@@ -154,7 +151,7 @@ impl Process {
         match &self.child {
             None => Ok(None),
             Some(child) => {
-                let status = child.try_wait().context(CANNOT_WAIT)?;
+                let status = child.try_wait().with_context(|| cannot_wait_for(child))?;
                 Ok(status.map(exit_code))
             }
         }
@@ -213,6 +210,10 @@ impl Drop for Process {
             let _ = child.wait();
         }
     }
+}
+
+fn cannot_wait_for(child: &SharedChild) -> String {
+    format!("cannot wait for process {}", child.id())
 }
 
 /// An exit code N, or -N for signal N. (A code is unsigned: 8 bits on Unix, 32 on Windows.)
