@@ -760,9 +760,9 @@ fn the_watchdogs_patience_begins_when_the_pipe_is_full() {
     let parent = capture(&out, r"  parent (\d+): .*").parse().expect("an id");
     killpg(pid(parent), Signal::SIGSTOP).expect("it is there");
     // Longer than the watchdog's patience. If the pipe was full before the parent was stopped, this
-    // shows nothing, but is no fault.
+    // shows nothing, but is no fault: the watchdog has killed the parent meanwhile.
     thread::sleep(Duration::from_millis(1500));
-    killpg(pid(parent), Signal::SIGCONT).expect("it is there");
+    let _ = killpg(pid(parent), Signal::SIGCONT);
     let out = String::from_utf8(finish(demo).stdout).expect("text");
     let (_, diagnosis) = out.split_once("one to go\n").expect("the pipe was full");
     assert!(diagnosis.starts_with("Watchdog"), "{out}");
