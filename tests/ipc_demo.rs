@@ -573,6 +573,68 @@ fn a_robust_mutex_tells_the_next_owner_that_the_last_one_died() {
     );
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn an_owner_that_cannot_print_unlocks_the_mutex() {
+    let mut lesson = Slow::start(demo!("lock"));
+    lesson.read_until("A process has the lock, and finds [0, 0].");
+    // The next line is the parent's. The one after it has no room: the second owner waits for it,
+    // and has the mutex.
+    lesson.wait_for_a_line();
+    drop(lesson.lines);
+    let output = finish(lesson.demo);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// A lesson that runs, and whose stdout has room for one line. Until this line is read, each
+/// process that prints another one waits.
+#[cfg(target_os = "linux")]
+struct Slow {
+    demo: std::process::Child,
+    lines: std::fs::File,
+}
+
+#[cfg(target_os = "linux")]
+impl Slow {
+    fn start(mut command: std::process::Command) -> Self {
+        use nix::fcntl::{FcntlArg::F_SETPIPE_SZ, OFlag, fcntl};
+        // O_DIRECT: each write gets a page of its own. This pipe has a single page.
+        let pipe = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_DIRECT);
+        let (reader, writer) = pipe.expect("a pipe can be made");
+        fcntl(&writer, F_SETPIPE_SZ(1)).expect("a pipe can be made smaller");
+        let demo = command.stdout(writer).spawn();
+        Self {
+            demo: demo.expect("the demo can be started"),
+            lines: reader.into(),
+        }
+    }
+
+    /// Waits until there is a line to read, or nobody is left who could print one.
+    fn wait_for_a_line(&self) {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        use std::os::fd::AsFd;
+        let _guard = Guard(self.demo.id());
+        let mut lines = [PollFd::new(self.lines.as_fd(), PollFlags::POLLIN)];
+        let ready = poll(&mut lines, PollTimeout::from(60_000_u16));
+        assert_eq!(ready, Ok(1), "no line comes");
+    }
+
+    /// Reads lines up to this one, and returns them.
+    fn read_until(&mut self, line: &str) -> String {
+        use std::io::Read;
+        let _guard = Guard(self.demo.id());
+        let (mut said, mut page) = (String::new(), [0; 4096]);
+        while said.lines().last() != Some(line) {
+            self.wait_for_a_line();
+            let length = self.lines.read(&mut page).expect("it can be read");
+            assert!(length > 0, "{line:?} is not in:\n{said}");
+            said += std::str::from_utf8(&page[..length]).expect("it is UTF-8");
+        }
+        said
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_process_gets_descriptors_of_what_was_opened_after_its_start() {

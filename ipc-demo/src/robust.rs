@@ -50,11 +50,15 @@ pub fn change(server: String) -> anyhow::Result<u8> {
     let owner_died = lock(pair)?;
     // SAFETY: this process has the mutex.
     let numbers = unsafe { &mut (*pair).numbers };
-    say!("A process has the lock, and finds {numbers:?}.")?;
+    // An error of stdout (`| head -9`) is returned after the mutex has been unlocked. To return
+    // frees the shared memory: then the system could not find the mutex, to unlock it.
+    let mut said = say!("A process has the lock, and finds {numbers:?}.");
     if owner_died {
         // The dead owner added to the first number only. This completes its addition.
         numbers[1] = numbers[0];
-        say!("It is told that the last owner died with the lock, and makes them equal.")?;
+        said = said.and(say!(
+            "It is told that the last owner died with the lock, and makes them equal."
+        ));
         // SAFETY: the mutex was made, and this process has it.
         unsafe { libc::pthread_mutex_consistent(&raw mut (*pair).mutex) };
     }
@@ -65,12 +69,13 @@ pub fn change(server: String) -> anyhow::Result<u8> {
     numbers[1] += 1;
     // SAFETY: the mutex was made, and this process has it.
     unsafe { libc::pthread_mutex_unlock(&raw mut (*pair).mutex) };
+    said?;
     Ok(0)
 }
 
 /// Locks the mutex. Returns whether its last owner died while it had the lock.
 fn lock(pair: *mut Pair) -> anyhow::Result<bool> {
-    // SAFETY: the parent has made the mutex, and its memory lives as long as this process.
+    // SAFETY: the parent has made the mutex, and its memory is there until `change` returns.
     match unsafe { libc::pthread_mutex_lock(&raw mut (*pair).mutex) } {
         0 => Ok(false),
         libc::EOWNERDEAD => Ok(true),
