@@ -154,7 +154,7 @@ mod somebody_dies {
     };
 
     use nix::sys::signal::{
-        Signal::{SIGHUP, SIGINT, SIGKILL, SIGTERM},
+        Signal::{SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM},
         kill, killpg,
     };
 
@@ -303,9 +303,12 @@ mod somebody_dies {
     #[test]
     fn ctrl_c_ends_the_parent_and_all_children_and_leaves_no_folder() {
         let directory = new_directory("interrupted");
-        for ending in [SIGINT, SIGTERM, SIGHUP] {
-            let mut command = demo!("queue", "--items", ENDLESS, "--writers", "50");
-            command.env("TMPDIR", &directory);
+        let program = demo!();
+        // SIGQUIT would write a file with the memory of each process.
+        let script = r#"ulimit -c 0; exec "$0" queue --items 4294967295 --writers 50"#;
+        for ending in [SIGINT, SIGQUIT, SIGTERM, SIGHUP] {
+            let mut command = command("sh", &["-c", script]);
+            command.arg(program.get_program()).env("TMPDIR", &directory);
             adopt_orphans();
             let demo = command.spawn().expect("the demo can be started");
             // While a child is being started there is a folder, which a signal must not leave behind.
@@ -327,7 +330,7 @@ mod somebody_dies {
     fn a_child_removes_the_socket_of_a_parent_that_was_killed() {
         let directory = new_directory("killed");
         // The library's folder, in that of the run.
-        let folder = directory.join("ipc-demo-1/folder");
+        let folder = directory.join("ipc-demo-1/.tmpfolder");
         std::fs::create_dir_all(&folder).expect("it can be made");
         let socket = folder.join("socket");
         // The socket of a process that is gone: nobody listens there.
@@ -349,12 +352,62 @@ mod somebody_dies {
         finish(ended);
         let [dead, alive] = [id, std::process::id()].map(|id| format!("ipc-demo-{id}"));
         for folder in [&dead, &alive] {
-            std::fs::create_dir_all(directory.join(folder).join("x")).expect("it can be made");
+            std::fs::create_dir_all(directory.join(folder).join(".tmpx")).expect("it can be made");
         }
         let mut command = demo!();
         command.env("TMPDIR", &directory);
         run(command).success();
         assert_eq!(entries(&directory), [alive]);
+        std::fs::remove_dir_all(&directory).expect("it is ours");
+    }
+
+    /// The name alone does not tell: the user may have a folder of that name.
+    #[test]
+    fn a_folder_of_the_user_stays() {
+        let directory = new_directory("user");
+        // No process has such a high id, and the second one is the demo's own.
+        let script = r#"
+            for folder in ipc-demo-20251125 ipc-demo-$$
+            do mkdir -p "$TMPDIR/$folder/.tmp/work" && echo x >"$TMPDIR/$folder/socket" || exit
+            done
+            mkdir "$TMPDIR/elsewhere" && ln -s elsewhere "$TMPDIR/ipc-demo-20251126" || exit
+            ls -AR "$TMPDIR" >"$TMPDIR/before"
+            exec "$0""#;
+        let program = demo!();
+        let mut command = command("sh", &["-c", script]);
+        command.arg(program.get_program()).env("TMPDIR", &directory);
+        // There is no place for a folder of the demo's own.
+        run(command)
+            .code(1)
+            .stderr(predicate::str::contains("File exists"));
+        let before = std::fs::read_to_string(directory.join("before")).expect("it is there");
+        assert_eq!(all_in(&directory), before);
+        std::fs::remove_dir_all(&directory).expect("it is ours");
+    }
+
+    fn all_in(directory: &std::path::Path) -> String {
+        let directory = directory.to_str().expect("it is UTF-8");
+        stdout(&run(command("ls", &["-AR", directory])).success())
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_for_a_socket_is_an_error() {
+        let directory = new_directory("long");
+        let mut long = directory.clone();
+        while long.as_os_str().len() < 110 {
+            long.push("long");
+        }
+        std::fs::create_dir_all(&long).expect("it can be made");
+        let empty = all_in(&directory);
+        for lesson in ["queue", "shared", "fds"] {
+            let mut command = demo!(lesson);
+            command.env("TMPDIR", &long);
+            let error = format!("ipc-demo: cannot make a socket in {}", long.display());
+            run(command).code(1).stderr(
+                predicate::str::starts_with(error).and(predicate::str::contains('\n').count(1)),
+            );
+        }
+        assert_eq!(all_in(&directory), empty);
         std::fs::remove_dir_all(&directory).expect("it is ours");
     }
 

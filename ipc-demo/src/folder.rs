@@ -8,13 +8,19 @@
 //!   them does, even if the other has been killed.
 //! - On Ctrl-C, the terminal sends SIGINT to all processes of its foreground process group: to the
 //!   parent and to all children. If that ended them at once, nobody would remove the folder. So
-//!   SIGINT, SIGTERM and SIGHUP are blocked while the folder is there. A blocked signal is not
-//!   lost: it is pending, and is delivered when it is unblocked. Until then Ctrl-C seems to do
-//!   nothing.
+//!   SIGINT, SIGQUIT (Ctrl-\), SIGTERM and SIGHUP are blocked while the folder is there. A blocked
+//!   signal is not lost: it is pending, and is delivered when it is unblocked. Until then Ctrl-C
+//!   seems to do nothing.
 //! - SIGKILL cannot be blocked. If it kills both processes, or the parent before there is a child,
 //!   neither removes the folder. The next run does: it removes each such folder if no process has
 //!   the id in its name, or if that process is itself. (If another process has that id by then, the
 //!   folder stays.)
+//!
+//! A folder of such a name may be the user's own. So only what a run makes is ever removed: a
+//! socket, and a folder that is empty then.
+//!
+//! Containers that share a folder for temporary files, but not their process ids, disturb each
+//! other: to each, the other's processes seem to have ended.
 //!
 //! (Windows has no such sockets. On macOS ipc-channel uses none, but the lesson fds does.)
 
@@ -27,6 +33,10 @@ mod unix {
         env,
         ffi::OsStr,
         fs,
+        os::unix::{
+            fs::{FileTypeExt, MetadataExt},
+            net::SocketAddr,
+        },
         path::{Path, PathBuf},
         process,
     };
@@ -35,7 +45,7 @@ mod unix {
     use nix::{
         errno::Errno,
         sys::signal::{SigSet, SigmaskHow, Signal, kill},
-        unistd::{Pid, getpid},
+        unistd::{Pid, geteuid, getpid},
     };
 
     const PREFIX: &str = "ipc-demo-";
@@ -56,6 +66,9 @@ mod unix {
                 .context("cannot block signals")?;
             let folder = Self { blocked_before };
             let path = folder.path();
+            // The system limits the length of a socket's path. ipc-channel would cut off the rest.
+            SocketAddr::from_pathname(path.join(".tmpXXXXXX/socket"))
+                .with_context(|| format!("cannot make a socket in {}", path.display()))?;
             fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
             Ok(folder)
         }
@@ -67,8 +80,7 @@ mod unix {
 
     impl Drop for Folder {
         fn drop(&mut self) {
-            // This fails if the child has removed the folder already.
-            let _ = fs::remove_dir_all(self.path());
+            remove(&self.path());
             // A pending signal is delivered now. (This fails only for a wrong argument.)
             let _ = self.blocked_before.thread_set_mask();
         }
@@ -77,50 +89,71 @@ mod unix {
     /// In a child that has connected to `socket`, or has failed to: removes the socket and its
     /// folder, and unblocks the signals. (The child has inherited the parent's mask.)
     pub fn leave(socket: &str) {
-        let socket = Path::new(socket);
-        // ipc-channel makes another folder inside the run's folder, and puts the socket there. So
-        // the inner folder is removed first, then the run's folder.
         let is_of_run = |folder: &&Path| parent_of(folder.file_name()).is_some();
-        if let Some(folder_of_run) = socket.ancestors().find(is_of_run) {
-            // These fail if the parent has removed them already.
-            let _ = fs::remove_file(socket);
-            let folders = socket.ancestors().skip(1);
-            for folder in folders.take_while(|folder| folder.starts_with(folder_of_run)) {
-                let _ = fs::remove_dir(folder);
-            }
+        if let Some(folder) = Path::new(socket).ancestors().find(is_of_run) {
+            remove(folder);
         }
         let _ = signals().thread_unblock();
     }
 
-    /// The signals that ask a process to end: SIGINT comes from Ctrl-C, SIGTERM from `kill`, SIGHUP
-    /// from a terminal that is closed.
+    /// The signals that ask a process to end: SIGINT comes from Ctrl-C, SIGQUIT from Ctrl-\,
+    /// SIGTERM from `kill`, SIGHUP from a terminal that is closed.
     fn signals() -> SigSet {
-        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
-            .into_iter()
-            .collect()
+        [
+            Signal::SIGINT,
+            Signal::SIGQUIT,
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+        ]
+        .into_iter()
+        .collect()
     }
 
     /// In a parent, before it makes its folder: removes the folders of runs that were killed, and
     /// tells ipc-channel to put its sockets into this run's folder.
     pub fn prepare() {
-        // `flatten` leaves out what cannot be read.
-        for entry in fs::read_dir(env::temp_dir())
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for entry in entries(&env::temp_dir()) {
             let Some(parent) = parent_of(Some(&entry.file_name())).map(Pid::from_raw) else {
                 continue;
             };
             // This run has no folder yet: one with its id is that of an earlier process.
             // `kill` without a signal only asks about a process. ESRCH: there is no such process.
-            if parent == getpid() || kill(parent, None) == Err(Errno::ESRCH) {
-                // This fails for another user's folder, which stays.
-                let _ = fs::remove_dir_all(entry.path());
+            let ended = parent == getpid() || kill(parent, None) == Err(Errno::ESRCH);
+            // Another user's folder stays, and what is no folder, such as a symbolic link to one.
+            let is_own = |file: fs::Metadata| file.is_dir() && file.uid() == geteuid().as_raw();
+            if ended && entry.metadata().is_ok_and(is_own) {
+                remove(&entry.path());
             }
         }
         // This fails only if it was called before.
         let _ = tempfile::env::override_temp_dir(&own());
+    }
+
+    /// Removes a run's folder with what is in it: the socket, or ipc-channel's folder with the
+    /// socket. Whatever else is in it stays, and so does the folder then.
+    fn remove(folder: &Path) {
+        for entry in entries(folder) {
+            // Only the names that ipc-channel gives.
+            if entry.file_name().to_string_lossy().starts_with(".tmp") {
+                remove_with_socket(&entry.path());
+            }
+        }
+        remove_with_socket(folder);
+    }
+
+    /// Removes the socket in a folder, and the folder if it is empty then. (These fail if another
+    /// process has removed them already.)
+    fn remove_with_socket(folder: &Path) {
+        let socket = folder.join("socket");
+        if fs::symlink_metadata(&socket).is_ok_and(|file| file.file_type().is_socket()) {
+            let _ = fs::remove_file(socket);
+        }
+        let _ = fs::remove_dir(folder);
+    }
+
+    /// What is in a folder. (`flatten` leaves out what cannot be read.)
+    fn entries(folder: &Path) -> impl Iterator<Item = fs::DirEntry> {
+        fs::read_dir(folder).into_iter().flatten().flatten()
     }
 
     /// The process id in the name of a run's folder. For any other name, one of the `?` returns
