@@ -483,6 +483,12 @@ fn too_little_memory_is_an_error_and_no_abort() {
             .stdout("")
             .stderr(predicate::str::contains(error).and(predicate::str::contains("panic").not()));
     }
+    // Enough for the block, but not for the shared memory, which is mapped more than once.
+    for limit in [260_000, 280_000, 300_000, 320_000] {
+        let limited = format!(r#"ulimit -v {limit}; exec "$0" shared"#);
+        let refused = predicate::str::contains("the system refused something to ipc-channel");
+        run(command("sh", &["-c", &limited, program])).stderr(refused.not());
+    }
 }
 
 /// The child's arguments come through a socket in the folder for temporary files.

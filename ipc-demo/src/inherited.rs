@@ -2,7 +2,6 @@
 //! panics.
 
 use std::{
-    any::Any,
     io,
     panic::{self, AssertUnwindSafe},
     sync::atomic::{AtomicBool, Ordering},
@@ -21,7 +20,8 @@ pub fn run(program: impl FnOnce() -> anyhow::Result<u8>) -> anyhow::Result<u8> {
     // A panic is caught here, as Python's `except` catches an exception. Before that, all values of
     // the functions that it leaves are dropped: so pipes are closed and folders are removed.
     // (`AssertUnwindSafe`: no value that the panic has left half changed is used afterwards.)
-    panic::catch_unwind(AssertUnwindSafe(program)).unwrap_or_else(the_librarys_or_ours)
+    // Then the panic has been printed, and the exit code is 1.
+    panic::catch_unwind(AssertUnwindSafe(program)).unwrap_or(Ok(1))
 }
 
 /// Makes sure that this program can wait for its children. If its parent ignores SIGCHLD, it
@@ -57,13 +57,4 @@ fn report_the_librarys_panics() {
         }
         _ => default(panic),
     }));
-}
-
-/// A panic of the library has been printed already, and the exit code is 1. A panic of this
-/// program's own code goes on.
-fn the_librarys_or_ours(panic: Box<dyn Any + Send>) -> anyhow::Result<u8> {
-    if LIBRARY_PANICKED.load(Ordering::Relaxed) {
-        return Ok(1);
-    }
-    panic::resume_unwind(panic)
 }

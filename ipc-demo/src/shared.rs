@@ -142,10 +142,10 @@ fn compare(
     filled: &ipc::IpcSender<()>,
 ) -> anyhow::Result<u64> {
     let block = new_block()?;
-    // Below, the shared memory is mapped twice at the same time. If the system had no room for it,
-    // ipc-channel would panic. So the room is asked for here, which returns an error, and is given
-    // back.
-    drop(room_for(2 * SIZE)?);
+    // Below, the shared memory is mapped three times at the same time: a clone of it is sent, and
+    // `send` makes one more. If the system had no room for it, ipc-channel would panic. So the room
+    // is asked for here, which returns an error, and is given back.
+    drop(room_for(3 * SIZE)?);
     let (sum, first) = (checksum(&block), block[0]);
     // The first answer says that the child is ready.
     transfer.answer()?;

@@ -25,9 +25,11 @@ pub fn read(server: String) -> anyhow::Result<u8> {
     let mut received: u64 = 0;
     let mut first = None;
     loop {
-        if let Some((number, free)) = &several {
-            // This fails if the parent deals no more items. Then `recv` fails below, too.
-            let _ = free.send(*number);
+        if let Some((number, free)) = &several
+            && free.send(*number).is_err()
+        {
+            // The parent deals no more items, or at least none to this reader.
+            break;
         }
         let item = match queue.recv() {
             Ok(item) => item,
