@@ -451,7 +451,9 @@ mod somebody_dies {
                 let code = output.status.code();
                 assert!(matches!(code, Some(0 | 1)), "{limit}: {output:?}");
                 let errors = String::from_utf8_lossy(&output.stderr);
-                assert!(!errors.contains("panicked"), "{limit}: {errors}");
+                let wrong = ["panicked", "Bad file descriptor"];
+                let right = wrong.iter().all(|word| !errors.contains(word));
+                assert!(right, "{limit}: {errors}");
                 assert_eq!(
                     code == Some(1),
                     errors.starts_with("ipc-demo: "),
@@ -459,6 +461,14 @@ mod somebody_dies {
                 );
                 assert_eq!(entries(&directory), [""; 0], "{limit}");
             }
+        }
+        // One descriptor more, or less, and another one of the children cannot be started. The
+        // others, which wait for the event, end without a word.
+        for limit in 17..=22 {
+            let limited = format!(r#"ulimit -n {limit}; exec "$0" lock"#);
+            let assert = run(command("sh", &["-c", &limited, program]));
+            let errors = String::from_utf8_lossy(&assert.get_output().stderr);
+            assert!(errors.lines().count() <= 1, "{limit}: {errors}");
         }
         std::fs::remove_dir(&directory).expect("it is empty");
     }
@@ -535,6 +545,26 @@ Parent P reads: Goodbye.
 Parent P reads the end of file: the child has ended, which closed its writing end.
 ";
     assert_eq!(said, expected);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_partner_that_is_killed_is_said_to_be_so() {
+    let mut lesson = Slow::start(demo!("pipe"));
+    let parent = lesson.demo.id();
+    lesson.read_until(&format!("Parent {parent} writes: Hello."));
+    // The child prints two lines before it answers, and there is no room for the second one.
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let child = children.expect("Linux lists the children of a thread");
+    let child = child.trim().parse().expect("it has one child");
+    nix::sys::signal::kill(pid(child), nix::sys::signal::SIGKILL).expect("it is there");
+    let output = finish(lesson.demo);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        errors,
+        "ipc-demo: the child was killed: signal: 9 (SIGKILL)\n"
+    );
 }
 
 const WAYS_OF_BLOCKS: &[&str] = if cfg!(target_os = "linux") {
@@ -679,8 +709,8 @@ impl Slow {
         assert_eq!(ready, Ok(1), "no line comes");
     }
 
-    /// Reads lines up to this one, and returns them.
-    fn read_until(&mut self, line: &str) -> String {
+    /// Reads lines up to this one.
+    fn read_until(&mut self, line: &str) {
         use std::io::Read;
         let _guard = Guard(self.demo.id());
         let (mut said, mut page) = (String::new(), [0; 4096]);
@@ -690,7 +720,6 @@ impl Slow {
             assert!(length > 0, "{line:?} is not in:\n{said}");
             said += std::str::from_utf8(&page[..length]).expect("it is UTF-8");
         }
-        said
     }
 }
 
@@ -702,6 +731,23 @@ fn a_process_gets_descriptors_of_what_was_opened_after_its_start() {
     capture(&out, &format!("(.* Through it came: written by {child})"));
     // 4 and 6: the child's reading moved the parent's place, so the open file is one.
     capture(&out, r"(.* the parent stands at byte 10\.)");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_process_says_that_its_parent_has_closed_the_connection() {
+    let directory = new_directory("closed");
+    let name = directory.join("socket");
+    let socket = std::os::unix::net::UnixListener::bind(&name).expect("a socket can be made");
+    let name = name.to_str().expect("it is UTF-8");
+    let child = demo!("--child", "fd-receiver", name).spawn();
+    let child = child.expect("the demo can be started");
+    drop(socket.accept().expect("the child connects"));
+    let output = finish(child);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(errors, "ipc-demo: the parent has closed the connection\n");
+    std::fs::remove_dir_all(&directory).expect("it can be removed");
 }
 
 #[cfg(unix)]

@@ -34,7 +34,10 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail, ensure};
-use ipc_channel::ipc::{self, IpcOneShotServer, IpcSender};
+use ipc_channel::{
+    IpcError,
+    ipc::{self, IpcOneShotServer, IpcSender},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::folder::{self, Folder};
@@ -107,11 +110,7 @@ impl Child {
             .spawn()
             .with_context(|| format!("cannot start the {role}"))?;
         let mut child = Self { role, process };
-        let sender = child.first_message(server).inspect_err(|_| {
-            // This runs only after an error. The child may still run, but gets no arguments.
-            let _ = child.process.kill();
-            let _ = child.process.wait();
-        })?;
+        let sender = child.first_message(server)?;
         // An error here means that the child has ended since. A later `wait` or `join` reports
         // that.
         let _ = sender.send(arguments);
@@ -134,19 +133,19 @@ impl Child {
             .spawn(move || accepted.send(server.accept()))
             .context("cannot start a thread")?;
         loop {
-            match result.recv_timeout(LOOK_AGAIN) {
-                Ok(result) => {
-                    // `_` is the server's end of the connection. It is dropped at once, because
-                    // ipc-channel has not made it close-on-exec: the next child would inherit it.
-                    let (_, message) =
-                        result.with_context(|| format!("the {role} sent no first message"))?;
-                    return Ok(message);
-                }
+            let ended = match result.recv_timeout(LOOK_AGAIN) {
+                // `_` is the server's end of the connection. It is dropped at once, because
+                // ipc-channel has not made it close-on-exec: the next child would inherit it.
+                Ok(Ok((_, message))) => return Ok(message),
+                // The child has connected, and then ended without a message.
+                Ok(Err(IpcError::Disconnected)) => self.process.wait().map(Some),
+                Ok(Err(error)) => bail!("the {role} sent no first message: {error}"),
                 // The thread has ended without a result: the library has panicked.
                 Err(RecvTimeoutError::Disconnected) => bail!("cannot accept the {role}"),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if let Some(status) = self.process.try_wait().context("cannot wait")? {
+                Err(RecvTimeoutError::Timeout) => self.process.try_wait(),
+            };
+            let ended = ended.with_context(|| format!("cannot wait for the {role}"))?;
+            if let Some(status) = ended {
                 // A child that has had no error waits for its arguments, and does not end.
                 bail!("the {role} ended before it had its arguments: {status}");
             }
@@ -176,10 +175,27 @@ impl Child {
     }
 }
 
+impl Drop for Child {
+    /// If nobody has waited for the child, there has been an error. Then the child is not left
+    /// behind. (For a child that has been waited for, this does nothing.)
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Returns an error if a child was killed. A lesson reports this, and not its own error, which
+/// follows from it. (A child that fails reports its error itself.)
+pub fn check_not_killed(who: &str, status: ExitStatus) -> anyhow::Result<()> {
+    // A process that a signal has killed has no exit code.
+    ensure!(status.code().is_some(), "the {who} was killed: {status}");
+    Ok(())
+}
+
 /// Makes sure that six descriptors are free. If there were none left in the middle of its work, the
 /// library would panic. And the server's folder would stay, since removing it takes a descriptor
 /// too.
-fn have_descriptors() -> io::Result<()> {
+pub fn have_descriptors() -> io::Result<()> {
     let pipes = [os_pipe::pipe()?, os_pipe::pipe()?, os_pipe::pipe()?];
     drop(pipes);
     Ok(())

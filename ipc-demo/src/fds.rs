@@ -36,7 +36,7 @@ use nix::{
 };
 
 use crate::{
-    child::command,
+    child::{check_not_killed, command},
     folder::{self, Folder},
     output::say,
 };
@@ -48,6 +48,7 @@ pub fn run() -> anyhow::Result<u8> {
     // an error, and ends.
     drop(socket);
     let status = child.wait().context("cannot wait for the child")?;
+    check_not_killed("child", status)?;
     let lines = passed?;
     ensure!(status.success(), "the child failed: {status}");
     lines.iter().try_for_each(|line| say!("{line}"))?;
@@ -158,6 +159,8 @@ fn receive(socket: &UnixStream) -> anyhow::Result<OwnedFd> {
         MsgFlags::empty(),
     )
     .context("cannot receive a descriptor")?;
+    // Even a message without a descriptor has its byte of data. 0 bytes are the end of file.
+    ensure!(message.bytes > 0, "the parent has closed the connection");
     match message
         .cmsgs()
         .context("cannot receive a descriptor")?

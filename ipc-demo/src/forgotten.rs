@@ -76,9 +76,11 @@ fn sees_the_end(argument: &str, limit: Duration) -> anyhow::Result<bool> {
     if !matches!(ended, Ok(true)) {
         let _ = reader.kill();
     }
-    reader.wait().context("cannot wait for the reader")?;
+    let status = reader.wait().context("cannot wait for the reader")?;
     line_reader.join().expect("reading does not panic");
-    ended
+    let ended = ended.with_context(|| format!("the reader has ended ({status})"))?;
+    ensure!(!ended || status.success(), "the reader failed: {status}");
+    Ok(ended)
 }
 
 /// Prints what the reader prints, and returns whether it has read the end of file in time. (It does
@@ -86,7 +88,8 @@ fn sees_the_end(argument: &str, limit: Duration) -> anyhow::Result<bool> {
 fn watch(reader: u32, lines: &Receiver<String>, limit: Duration) -> anyhow::Result<bool> {
     let line = lines
         .recv_timeout(GENEROUS_LIMIT)
-        .context("the reader has read no line")?;
+        .ok()
+        .context("it has read no line")?;
     say!("  {line}")?;
     // Now the writer has ended, and its only line has been read. Only the end of file is missing.
     match lines.recv_timeout(limit) {
@@ -94,7 +97,7 @@ fn watch(reader: u32, lines: &Receiver<String>, limit: Duration) -> anyhow::Resu
             say!("  {line}")?;
             Ok(true)
         }
-        Err(RecvTimeoutError::Disconnected) => bail!("the reader died before the end of file"),
+        Err(RecvTimeoutError::Disconnected) => bail!("it has not read the end of file"),
         Err(RecvTimeoutError::Timeout) => {
             say!(
                 "  still waits for the end of file after {limit:?}: it holds the last writing end itself (process {reader})"

@@ -16,11 +16,13 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
-    process::{self, Stdio},
+    process::{self, ExitStatus, Stdio},
 };
 
 use anyhow::{Context, bail, ensure};
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
+#[cfg(unix)]
+use nix::sys::signal::SIGKILL;
 
 use crate::{
     child::{self, Child},
@@ -51,7 +53,9 @@ fn pipe_loses_its_writer() -> anyhow::Result<()> {
     for word in BufReader::new(reader).lines() {
         say!("  reads {}", word.context("cannot read the pipe")?)?;
     }
-    say!("  reads the end of file: no error, as if the writer had finished")
+    say!("  reads the end of file: no error, as if the writer had finished")?;
+    // The reader cannot tell. But the writer was a child, so its parent can.
+    check_death("writer", status)
 }
 
 /// The child of [`pipe_loses_its_writer`].
@@ -70,6 +74,7 @@ fn pipe_loses_its_reader() -> anyhow::Result<()> {
     let mut command = child::command("dying-pipe-reader", "")?;
     let status = command.stdin(reader).status();
     let status = status.context("cannot run the reader")?;
+    check_death("reader", status)?;
     // `command` keeps the reading end that it was given. It is the last one now: while it is open,
     // a write returns no error, and a write to a full pipe waits for ever.
     drop(command);
@@ -97,6 +102,7 @@ fn channel_loses_its_sender() -> anyhow::Result<()> {
     let (sender, receiver) = ipc::channel::<String>().context("cannot make a channel")?;
     let child = Child::start("dying-sender", Stdio::null(), sender)?;
     let status = child.wait()?;
+    check_death("dying-sender", status)?;
 
     say!("A channel's sender has sent three words and died ({status}). The receiver:")?;
     let error = loop {
@@ -121,12 +127,14 @@ fn channel_loses_its_receiver() -> anyhow::Result<()> {
     let (lifeline, held) = os_pipe::pipe().context("cannot make a pipe")?;
     let (sender, receiver) = ipc::channel::<String>().context("cannot make a channel")?;
     let child = Child::start("dying-receiver", lifeline, receiver)?;
-    for word in WORDS {
-        sender.send(word.to_owned()).context("cannot send")?;
-    }
+    let sent = WORDS
+        .iter()
+        .try_for_each(|word| sender.send(word.to_string()));
     // The child waits for the end of file on its stdin, and then dies.
     drop(held);
     let status = child.wait()?;
+    check_death("dying-receiver", status)?;
+    sent.context("cannot send to the dying-receiver")?;
 
     say!("A channel's receiver has received one of three words and died ({status}). The sender:")?;
     match sender.send("four".to_owned()) {
@@ -151,6 +159,42 @@ pub fn receive(server: String) -> anyhow::Result<u8> {
 /// no last message. (`-> !`: this function never returns.)
 pub fn die() -> ! {
     #[cfg(unix)]
-    let _ = nix::sys::signal::raise(nix::sys::signal::SIGKILL);
+    let _ = nix::sys::signal::raise(SIGKILL);
     process::abort()
+}
+
+/// Checks that a process has ended by [`die`].
+///
+/// # Errors
+/// It has ended in another way: it failed before, or another signal has killed it.
+pub fn check_death(who: &str, status: ExitStatus) -> anyhow::Result<()> {
+    #[cfg(unix)]
+    let died = std::os::unix::process::ExitStatusExt::signal(&status) == Some(SIGKILL as i32);
+    // There, `die` aborts.
+    #[cfg(not(unix))]
+    let died = !status.success();
+    ensure!(died, "the {who} did not die as planned: {status}");
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+
+    use super::check_death;
+
+    #[test]
+    fn only_sigkill_is_the_planned_death() {
+        // What `wait` returns: the signal's number, or the exit code times 256.
+        for (status, planned) in [
+            (9, true),
+            (15, false),
+            (0, false),
+            (256, false),
+            (9 << 8, false),
+        ] {
+            let death = check_death("child", ExitStatus::from_raw(status));
+            assert_eq!(death.is_ok(), planned, "{status}");
+        }
+    }
 }

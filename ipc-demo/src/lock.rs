@@ -36,8 +36,8 @@ use os_pipe::{PipeReader, PipeWriter};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    child::{self, Child},
-    hangup::die,
+    child::{self, Child, have_descriptors},
+    hangup::{check_death, die},
     output::say,
 };
 
@@ -61,7 +61,8 @@ pub fn run() -> anyhow::Result<u8> {
         (Way::Locked, "With a lock"),
     ] {
         let mut race = Race::new()?;
-        join_all(race.start(CHILDREN, ADDITIONS, way)?)?;
+        let children = race.start(CHILDREN, ADDITIONS, way)?;
+        race.join_all(children)?;
         let sum = race.number();
         say!("{name}: {sum} of {due} additions are there.")?;
         ensure!(
@@ -73,12 +74,13 @@ pub fn run() -> anyhow::Result<u8> {
     let mut race = Race::new()?;
     for child in race.start(1, 1, Way::DieLocked)? {
         let status = child.wait()?;
+        check_death("adder", status)?;
         say!("A process has taken the lock and died ({status}): the token is lost.")?;
     }
     let next = race.start(1, 1, Way::Locked)?;
     say!("The next process waits until the parent, which saw the death, puts the token back.")?;
     race.release()?;
-    join_all(next)?;
+    race.join_all(next)?;
     let sum = race.number();
     say!(
         "The next one had the lock: the number is {sum}, so the addition of the dead one is missing."
@@ -86,25 +88,6 @@ pub fn run() -> anyhow::Result<u8> {
     #[cfg(target_os = "linux")]
     crate::robust::run()?;
     Ok(0)
-}
-
-/// Waits for all children, in the order in which they end.
-///
-/// A child that is killed while it has the lock keeps the others waiting for ever, so its end must
-/// be noticed before theirs. Then this returns an error, and the lesson drops its [`Event`]s. This
-/// disconnects the channels on which the others wait in [`end_with`], and so they end.
-fn join_all(children: Vec<Child>) -> anyhow::Result<()> {
-    let (ended, results) = mpsc::channel();
-    for child in children {
-        let ended = ended.clone();
-        thread::Builder::new()
-            .spawn(move || ended.send(child.join()))
-            .context("cannot start a thread")?;
-    }
-    // Now only the threads hold a sender, so `results` ends with the last of them.
-    drop(ended);
-    // `collect` returns the first error as soon as it comes.
-    results.iter().collect()
 }
 
 /// What the children use: the number, and the lock.
@@ -140,15 +123,43 @@ impl Race {
         for _ in 0..count {
             let take = self.take.try_clone().context("cannot copy the lock")?;
             let put = self.put.try_clone().context("cannot copy the lock")?;
+            // `clone` copies a descriptor. If that fails, ipc-channel does not notice.
+            have_descriptors().context("cannot copy the shared memory")?;
             let arguments: Arguments = (self.memory.clone(), additions, way, event.waiter()?);
             let child = Child::start_with_output("adder", take, Stdio::from(put), arguments)?;
             children.push(child);
         }
         let waited = self.number() == before;
         ensure!(waited, "a child did not wait for the event");
-        event.set()?;
+        event.set();
         self.events.push(event);
         Ok(children)
+    }
+
+    /// Waits for all children, in the order in which they end.
+    ///
+    /// A child that is killed while it has the lock keeps the others waiting for ever, so its end
+    /// must be noticed before theirs. Then this drops the [`Event`]s. That disconnects the channels
+    /// on which the others wait in [`end_with`], and so they end.
+    fn join_all(&mut self, children: Vec<Child>) -> anyhow::Result<()> {
+        let (ended, results) = mpsc::channel();
+        // `scope` returns when all threads that were started in it have ended.
+        thread::scope(|scope| {
+            for child in children {
+                let sender = ended.clone();
+                let join = move || sender.send(child.join());
+                if let Err(error) = thread::Builder::new().spawn_scoped(scope, join) {
+                    // The child, which was in `join`, is dropped, and so it has ended.
+                    let _ = ended.send(Err(error).context("cannot start a thread"));
+                }
+            }
+            // Now only the threads hold a sender, so `results` ends with the last of them.
+            drop(ended);
+            // `collect` returns the first error as soon as it comes.
+            let result = results.iter().collect();
+            self.events.clear();
+            result
+        })
     }
 
     fn release(&mut self) -> anyhow::Result<()> {
@@ -174,11 +185,10 @@ impl Event {
         Ok(waiter)
     }
 
-    /// Sends the message to each process. (`try_for_each` stops at the first error.)
-    fn set(&self) -> anyhow::Result<()> {
-        self.0
-            .iter()
-            .try_for_each(|waiter| waiter.send(()).context("cannot set the event"))
+    /// Sends the message to each process. If that fails, the process has ended; or it gets an
+    /// error, because its sender is dropped. [`Race::join_all`] reports either.
+    fn set(&mut self) {
+        self.0.retain(|process| process.send(()).is_ok());
     }
 }
 

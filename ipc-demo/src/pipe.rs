@@ -27,7 +27,10 @@ use std::{
 use anyhow::{Context, ensure};
 use os_pipe::{PipeReader, PipeWriter};
 
-use crate::{child::command, output::say};
+use crate::{
+    child::{check_not_killed, command},
+    output::say,
+};
 
 pub fn run() -> anyhow::Result<u8> {
     let (stdin, questions) = os_pipe::pipe().context("cannot make a pipe")?;
@@ -48,6 +51,7 @@ pub fn run() -> anyhow::Result<u8> {
     // for the child.
     let talked = talk(questions, answers);
     let status = child.wait().context("cannot wait for the child")?;
+    check_not_killed("child", status)?;
     talked?;
     ensure!(status.success(), "the child failed: {status}");
     Ok(0)

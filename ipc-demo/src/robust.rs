@@ -18,7 +18,7 @@ use nix::{errno::Errno, libc};
 
 use crate::{
     child::{self, Child},
-    hangup::die,
+    hangup::{check_death, die},
     output::say,
 };
 
@@ -35,6 +35,7 @@ pub fn run() -> anyhow::Result<()> {
     say!("Now the lock is a robust mutex, which protects two equal numbers.")?;
     let start = |dies| Child::start("mutex-owner", Stdio::null(), (memory.clone(), dies));
     let status = start(true)?.wait()?;
+    check_death("mutex-owner", status)?;
     say!("That process has changed one number and died ({status}).")?;
     for _ in 0..2 {
         start(false)?.join()?;
