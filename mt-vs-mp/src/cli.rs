@@ -100,3 +100,19 @@ pub fn list() -> anyhow::Result<u8> {
 fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(experiments::ALL.iter().map(|experiment| experiment.name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_chooses_the_mode() {
+        let mode = |options: &[&str]| {
+            let words = ["mt-vs-mp"].iter().chain(options);
+            Cli::parse_from(words).options.mode()
+        };
+        assert_eq!(mode(&[]), Mode::Default);
+        assert_eq!(mode(&["--quick"]), Mode::Quick);
+        assert_eq!(mode(&["--full"]), Mode::Full);
+    }
+}

@@ -30,7 +30,6 @@ use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
-#[cfg(target_os = "linux")]
 pub mod cgroup;
 pub mod creation;
 pub mod fork;
@@ -180,9 +179,7 @@ impl Lab {
                 let sample = measure(&all[next].variant)?;
                 all[next].samples.push(sample);
             }
-            // Is there time for another round?
-            let spent = begin.elapsed();
-            if round >= FEWEST_SAMPLES && spent + spent / round as u32 > budget {
+            if round >= FEWEST_SAMPLES && !fits_another(round, begin.elapsed(), budget) {
                 break;
             }
         }
@@ -215,12 +212,17 @@ impl Lab {
     /// When the run is interrupted, or no process reads our output any more.
     pub fn go_on(&self) -> anyhow::Result<()> {
         interrupt::check()?;
-        if interrupt::nobody_reads() {
+        if interrupt::nobody_reads(&std::io::stdout()) {
             // This fails, by the error that ends the program quietly: see `output.rs`.
             say!("")?;
         }
         Ok(())
     }
+}
+
+/// Whether there is time for another round, if it takes as long as one of these did on average.
+fn fits_another(rounds: usize, spent: Duration, budget: Duration) -> bool {
+    spent + spent / rounds as u32 <= budget
 }
 
 /// A variant, and its sample from each round: a number, or a struct of several numbers.
@@ -322,6 +324,67 @@ mod tests {
     #[test]
     fn without_time_there_are_as_many_rounds_as_an_interval_needs() {
         assert_eq!(rounds(Mode::Full, Duration::ZERO).len(), FEWEST_SAMPLES);
+    }
+
+    #[test]
+    fn there_is_another_round_if_one_more_of_the_same_length_fits() {
+        let [spent, budget] = [6, 7].map(Duration::from_secs);
+        assert!(fits_another(6, spent, budget));
+        assert!(!fits_another(5, spent, budget));
+        assert!(!fits_another(7, budget, budget));
+    }
+
+    #[test]
+    fn an_experiment_gets_its_share_of_the_time_that_the_readme_tells() {
+        for (mode, seconds) in [
+            (Mode::Quick, 1..10),
+            (Mode::Default, 20..60),
+            (Mode::Full, 120..600),
+        ] {
+            let mut lab = lab(mode);
+            lab.begin("it", 25);
+            assert_eq!(lab.budget * 4, mode.budget());
+            assert!(seconds.contains(&mode.budget().as_secs()), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_a_worker_for_each_core_unless_the_user_wants_another_number() {
+        let machine = Machine {
+            cores: 5,
+            ..Machine::look_at()
+        };
+        let workers = |number| Lab::new(Mode::Quick, number, machine.clone()).workers;
+        assert_eq!((workers(None), workers(Some(3))), (5, 3));
+    }
+
+    #[test]
+    fn a_figure_is_made_of_one_number_of_each_sample() {
+        let of = |samples: &[(f64, f64)]| Measured {
+            variant: (),
+            samples: samples.to_vec(),
+        };
+        let (one, other) = (of(&[(1.0, 6.0), (2.0, 8.0)]), of(&[(5.0, 2.0), (5.0, 2.0)]));
+        assert_eq!(one.numbers(|it| it.0), [1.0, 2.0]);
+        let figure = one.figure(Unit::Bytes, |it| it.1);
+        assert_eq!((figure.interval.median, figure.unit), (7.0, Unit::Bytes));
+        let ratio = one.ratio_to(&other, |it| it.1);
+        assert_eq!((ratio.interval.median, ratio.unit), (3.5, Unit::Ratio));
+    }
+
+    #[test]
+    fn there_is_no_figure_if_a_sample_lacks_its_number() {
+        let figure = |samples: &[Option<f64>]| {
+            let measured = Measured {
+                variant: (),
+                samples: samples.to_vec(),
+            };
+            let figure = measured.figure_if_any(Unit::Seconds, |&sample| sample)?;
+            Some((figure.interval.median, figure.unit))
+        };
+        assert_eq!(figure(&[Some(3.0), Some(5.0)]), Some((4.0, Unit::Seconds)));
+        assert_eq!(figure(&[Some(3.0), None]), None);
+        assert_eq!(figure(&[]), None);
     }
 
     #[test]

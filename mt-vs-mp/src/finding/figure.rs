@@ -116,6 +116,8 @@ mod tests {
             figure(&[1.0, 2.0, 3.0, 3.0, 4.0, 5.0]),
             "3.00 × [1.00, 5.00]"
         );
+        let time = Figure::new(Interval::of(&[0.002; 6]), Unit::Seconds);
+        assert_eq!(time.to_string(), "2.00 ms [2.00 ms, 2.00 ms]");
     }
 
     #[test]
@@ -126,5 +128,17 @@ mod tests {
         assert_eq!(amount(600.0 * 1024.0 * 1024.0, Unit::Bytes), "600 MiB");
         assert_eq!(amount(1.874, Unit::Ratio), "1.87 ×");
         assert_eq!(amount(12_345.0, Unit::Count), "12345");
+        // Where one more digit, or the next unit, begins.
+        assert_eq!(amount(10.0, Unit::Ratio), "10.0 ×");
+        assert_eq!(amount(100.0, Unit::Ratio), "100 ×");
+        assert_eq!(amount(1e-3, Unit::Seconds), "1.00 ms");
+        assert_eq!(amount(2e-10, Unit::Seconds), "0.20 ns");
+        assert_eq!(amount(1023.0, Unit::BytesPerSecond), "1023 B/s");
+        assert_eq!(amount(1024.0, Unit::BytesPerSecond), "1.00 KiB/s");
+        assert_eq!(
+            amount(3.0 * f64::from(1 << 30), Unit::BytesPerSecond),
+            "3.00 GiB/s"
+        );
+        assert_eq!(amount(-0.002, Unit::Seconds), "-2.00 ms");
     }
 }

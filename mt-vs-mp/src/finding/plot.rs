@@ -100,3 +100,34 @@ pub struct Point {
     #[serde(flatten)]
     pub y: Interval,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_says_that_it_is_logarithmic() {
+        assert_eq!(Axis::linear("size", Unit::Bytes).name(), "size");
+        let logarithmic = Axis::logarithmic("size", Unit::Bytes);
+        assert_eq!(logarithmic.name(), "size, logarithmic");
+    }
+
+    #[test]
+    fn a_line_without_points_is_left_out_and_a_reference_is_not_measured() {
+        let axis = || Axis::linear("", Unit::Count);
+        let lines = [
+            Line::new("measured", [(1.0, Interval::of(&[2.0]))]),
+            Line::new("empty", []),
+            Line::reference("ideal", [(1.0, 1.0), (2.0, 3.0)]),
+        ];
+        let plot = Plot::new("", axis(), axis(), lines);
+        let told = plot
+            .lines
+            .iter()
+            .map(|line| (&line.name[..], line.is_measured()));
+        assert!(told.eq([("measured", true), ("ideal", false)]));
+        let Point { x, y } = &plot.lines[1].points[1];
+        assert_eq!((*x, y.low, y.median, y.high), (2.0, 3.0, 3.0, 3.0));
+        assert_eq!(y.ends(), None);
+    }
+}

@@ -122,7 +122,26 @@ mod tests {
             table.samples().expect("it has figures")
         };
         assert_eq!(told(&[3, 3]), "Median of 3 samples.");
+        assert_eq!(told(&[6, 6]), "Median [95% interval] of 6 samples.");
         assert_eq!(told(&[6, 9]), "Median [95% interval] of 6 to 9 samples.");
         assert!(told(&[3, 9]).ends_with("of 3 to 9 samples; of fewer than 6 the median alone."));
+    }
+
+    #[test]
+    fn a_row_has_a_cell_for_each_column_and_what_was_not_measured_is_a_dash() {
+        let name = |thing: &&str| Cell::from(*thing);
+        let length = |thing: &&str| Cell::from(thing.len().to_string());
+        let none = |_: &&str| Cell::from(None::<Figure>);
+        let columns: [Column<&str>; 3] = [("name", &name), ("length", &length), ("time", &none)];
+        let table = Table::of("Words:", &["a", "bcd"], &columns).with_dots(2);
+        assert_eq!((&table.title[..], table.dots), ("Words:", Some(2)));
+        assert_eq!(table.header, ["name", "length", "time"]);
+        let text = |cell: &Cell| match cell {
+            Cell::Text(text) => text.clone(),
+            _ => panic!("it is a text"),
+        };
+        let texts = table.rows.iter().flatten().map(text);
+        assert!(texts.eq(["a", "1", "-", "bcd", "3", "-"]));
+        assert_eq!(table.samples(), None);
     }
 }

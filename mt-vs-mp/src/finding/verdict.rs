@@ -131,6 +131,23 @@ mod tests {
         // The bound itself is still "at least" and "at most".
         assert_eq!(at_least(interval(5.0, 6.0), 5.0), Holds);
         assert_eq!(at_most(interval(4.0, 5.0), 5.0), Holds);
+        // So it refutes neither of the two.
+        assert_eq!(at_least(interval(4.0, 5.0), 5.0), Unclear);
+        assert_eq!(at_most(interval(5.0, 6.0), 5.0), Unclear);
+    }
+
+    #[test]
+    fn what_is_counted_is_true_or_not() {
+        assert_eq!([is(true), is(false)], [Holds, Fails]);
+    }
+
+    #[test]
+    fn a_verdict_is_told_in_plain_words() {
+        let words = [Holds, Fails, Depends, Unclear, NotMeasured].map(Verdict::word);
+        assert_eq!(
+            words,
+            ["holds", "fails", "depends", "unclear", "not measured"]
+        );
     }
 
     #[test]

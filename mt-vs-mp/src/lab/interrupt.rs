@@ -105,10 +105,7 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether no process reads our stdout any more (`| head`): then there is no use in going on.
-pub fn nobody_reads() -> bool {
-    system::nobody_reads()
-}
+pub use system::nobody_reads;
 
 #[cfg(unix)]
 mod system {
@@ -174,9 +171,9 @@ mod system {
         }
     }
 
-    pub fn nobody_reads() -> bool {
-        let stdout = io::stdout();
-        let mut fds = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    /// Whether no process reads our output any more (`| head`): then there is no use in going on.
+    pub fn nobody_reads(output: &impl AsFd) -> bool {
+        let mut fds = [PollFd::new(output.as_fd(), PollFlags::empty())];
         let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
         let polled = poll(&mut fds, PollTimeout::ZERO);
         let events = fds[0].revents().unwrap_or(PollFlags::empty());
@@ -196,7 +193,27 @@ mod system {
         Ok(())
     }
 
-    pub fn nobody_reads() -> bool {
+    pub fn nobody_reads<Output>(_: &Output) -> bool {
         false
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_read_until_its_reading_end_is_closed() {
+        let (reader, writer) = io::pipe().expect("there can be a pipe");
+        assert!(!nobody_reads(&writer));
+        drop(reader);
+        // A child that another test starts at this moment has a copy of it until its program begins.
+        let patience = Instant::now() + Duration::from_secs(20);
+        while !nobody_reads(&writer) {
+            assert!(Instant::now() < patience);
+            std::thread::yield_now();
+        }
     }
 }

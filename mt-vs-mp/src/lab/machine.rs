@@ -1,9 +1,11 @@
 //! The machine on which the figures were measured, and what may influence them there.
 
-use std::{env, thread};
+use std::{env, fs, thread};
 
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, System};
+
+use super::cgroup;
 
 /// The machine, its system, and how this program was built. What the system does not tell is
 /// `None`.
@@ -47,6 +49,8 @@ impl Machine {
     /// Before the run.
     pub fn look_at() -> Self {
         let unknown = || "unknown".to_owned();
+        // Linux tells the rest in files that no other system has.
+        let file = |path| fs::read_to_string(path).ok();
         Self {
             cores: thread::available_parallelism().map_or(1, usize::from),
             processor: processor().unwrap_or_else(unknown),
@@ -62,23 +66,25 @@ impl Machine {
                 false => "release",
             }
             .to_owned(),
-            is_virtual: system::is_virtual(),
-            smt: system::smt(),
-            governor: system::governor(),
-            huge_pages: system::huge_pages(),
-            cpu_quota: system::cpu_quota(),
-            load_before: system::load(),
+            is_virtual: file("/proc/cpuinfo").and_then(|text| is_virtual(&text)),
+            smt: file("/sys/devices/system/cpu/smt/active").map(|text| is_on(&text)),
+            governor: file("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+                .map(|text| text.trim().to_owned()),
+            huge_pages: file("/sys/kernel/mm/transparent_hugepage/enabled")
+                .and_then(|text| Some(chosen(&text)?.to_owned())),
+            cpu_quota: cgroup::cpu_quota(&cgroup::groups("cpu")),
+            load_before: load(),
             load_after: None,
             // Since the group began. After the run, this is subtracted.
-            throttled: system::throttled(),
+            throttled: cgroup::throttled(&cgroup::groups("cpu")),
         }
     }
 
     /// After the run.
     pub fn look_again(&mut self) {
-        self.load_after = system::load();
-        let since = |before: f64| Some(system::throttled()? - before);
-        self.throttled = self.throttled.and_then(since);
+        self.load_after = load();
+        let now = cgroup::throttled(&cgroup::groups("cpu"));
+        self.throttled = self.throttled.zip(now).map(|(before, now)| now - before);
     }
 
     /// "1 core", or for example "8 cores".
@@ -144,134 +150,30 @@ pub fn available_memory() -> u64 {
     let mut system = System::new();
     system.refresh_memory();
     let by_system = system.available_memory();
-    system::memory_left_by_groups().map_or(by_system, |left| left.min(by_system))
-}
-
-#[cfg(target_os = "linux")]
-mod system {
-    use std::fs;
-
-    use procfs::{Current, LoadAverage};
-
-    use crate::lab::cgroup::groups;
-
-    /// A hypervisor adds a flag to the processors of its guests.
-    pub fn is_virtual() -> Option<bool> {
-        let text = read("/proc/cpuinfo")?;
-        let flags = text.lines().find(|line| line.starts_with("flags"))?;
-        Some(flags.split_whitespace().any(|flag| flag == "hypervisor"))
-    }
-
-    pub fn smt() -> Option<bool> {
-        Some(read("/sys/devices/system/cpu/smt/active")?.trim() == "1")
-    }
-
-    pub fn governor() -> Option<String> {
-        let governor = read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")?;
-        Some(governor.trim().to_owned())
-    }
-
-    pub fn huge_pages() -> Option<String> {
-        // The chosen word is in brackets: `always [madvise] never`.
-        let text = read("/sys/kernel/mm/transparent_hugepage/enabled")?;
-        let (_, rest) = text.split_once('[')?;
-        Some(rest.split_once(']')?.0.to_owned())
-    }
-
-    pub fn load() -> Option<f64> {
-        Some(LoadAverage::current().ok()?.one.into())
-    }
-
-    /// The smallest quota of our control groups.
-    pub fn cpu_quota() -> Option<f64> {
-        let quotas = groups("cpu").into_iter().filter_map(|group| {
-            if group.is_v1 {
-                let quota = group.number("cpu.cfs_quota_us")?;
-                return Some(quota as f64 / group.number("cpu.cfs_period_us")? as f64);
-            }
-            quota(&group.text("cpu.max")?)
-        });
-        quotas.reduce(f64::min)
-    }
-
-    /// "50000 100000" is half a processor; "max 100000" is no limit.
-    pub fn quota(text: &str) -> Option<f64> {
-        let (quota, period) = text.trim().split_once(' ')?;
-        let [quota, period] = [quota, period].map(str::parse::<f64>);
-        Some(quota.ok()? / period.ok()?)
-    }
-
-    /// The longest time for which the quota of one of our control groups has made it wait, in
-    /// seconds.
-    pub fn throttled() -> Option<f64> {
-        let times = groups("cpu").into_iter().filter_map(|group| {
-            if group.is_v1 {
-                return Some(group.field("cpu.stat", "throttled_time")? as f64 / 1e9);
-            }
-            Some(group.field("cpu.stat", "throttled_usec")? as f64 / 1e6)
-        });
-        times.reduce(f64::max)
-    }
-
-    /// The least that one of our control groups still allows. Cached files do not count as used: if
-    /// memory is needed, the system drops them first.
-    pub fn memory_left_by_groups() -> Option<u64> {
-        let left = groups("memory").into_iter().filter_map(|group| {
-            let [limit, usage, files] = match group.is_v1 {
-                true => [
-                    "memory.limit_in_bytes",
-                    "memory.usage_in_bytes",
-                    "total_inactive_file",
-                ],
-                false => ["memory.max", "memory.current", "inactive_file"],
-            };
-            let used = group.number(usage)?;
-            let files = group.field("memory.stat", files).unwrap_or(0);
-            let used = used.saturating_sub(files);
-            Some(group.number(limit)?.saturating_sub(used))
-        });
-        left.min()
-    }
-
-    fn read(path: &str) -> Option<String> {
-        fs::read_to_string(path).ok()
+    match cgroup::memory_left(&cgroup::groups("memory")) {
+        Some(left) => left.min(by_system),
+        None => by_system,
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-mod system {
-    pub fn is_virtual() -> Option<bool> {
-        None
-    }
+fn load() -> Option<f64> {
+    cfg!(unix).then(|| System::load_average().one)
+}
 
-    pub fn smt() -> Option<bool> {
-        None
-    }
+/// A hypervisor adds a flag to the processors of its guests.
+fn is_virtual(processors: &str) -> Option<bool> {
+    let flags = processors.lines().find(|line| line.starts_with("flags"))?;
+    Some(flags.split_whitespace().any(|flag| flag == "hypervisor"))
+}
 
-    pub fn governor() -> Option<String> {
-        None
-    }
+fn is_on(switch: &str) -> bool {
+    switch.trim() == "1"
+}
 
-    pub fn huge_pages() -> Option<String> {
-        None
-    }
-
-    pub fn load() -> Option<f64> {
-        let load = sysinfo::System::load_average();
-        cfg!(unix).then_some(load.one)
-    }
-
-    pub fn cpu_quota() -> Option<f64> {
-        None
-    }
-
-    pub fn throttled() -> Option<f64> {
-        None
-    }
-
-    pub fn memory_left_by_groups() -> Option<u64> {
-        None
-    }
+/// The chosen word is in brackets: `always [madvise] never`.
+fn chosen(words: &str) -> Option<&str> {
+    let (_, rest) = words.split_once('[')?;
+    Some(rest.split_once(']')?.0)
 }
 
 #[cfg(test)]
@@ -306,10 +208,95 @@ mod tests {
         assert!(load.contains("load 2.5 on 4 cores"), "{load}");
     }
 
+    #[test]
+    fn what_makes_no_figure_worse_is_not_said() {
+        let limited = Machine {
+            cores: 4,
+            profile: "release".to_owned(),
+            cpu_quota: Some(2.0),
+            throttled: Some(0.0),
+            load_before: Some(2.0),
+            ..Machine::look_at()
+        };
+        let [quota] = &limited.caveats()[..] else {
+            panic!("not one: {:?}", limited.caveats());
+        };
+        assert!(!quota.contains("had to wait"), "{quota}");
+    }
+
+    #[test]
+    fn a_single_core_is_no_cores() {
+        let cores = |cores| {
+            let machine = Machine {
+                cores,
+                ..Machine::look_at()
+            };
+            machine.cores_in_words()
+        };
+        assert_eq!([cores(1), cores(2)], ["1 core", "2 cores"]);
+    }
+
+    #[test]
+    fn linux_writes_a_flag_a_switch_and_a_choice() {
+        let flags = |flags| format!("processor : 0\nflags : {flags}\nbugs : hypervisor\n");
+        assert_eq!(is_virtual(&flags("fpu hypervisor sse")), Some(true));
+        assert_eq!(is_virtual(&flags("fpu sse")), Some(false));
+        assert_eq!(is_virtual("Features : fp asimd\n"), None);
+        assert_eq!(["1\n", "0\n"].map(is_on), [true, false]);
+        assert_eq!(chosen("always [madvise] never\n"), Some("madvise"));
+        assert_eq!(chosen("unknown\n"), None);
+    }
+
+    /// What the system's files say under a name.
+    #[cfg(target_os = "linux")]
+    fn told(file: &str, name: &str) -> Option<String> {
+        let text = fs::read_to_string(file).expect("Linux has it");
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        let (_, value) = lines.find(|(it, _)| it.trim() == name)?;
+        Some(value.trim().to_owned())
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_quota_is_a_part_of_a_period() {
-        assert_eq!(system::quota("50000 100000\n"), Some(0.5));
-        assert_eq!(system::quota("max 100000\n"), None);
+    fn the_machine_is_the_one_that_the_systems_files_tell_of() {
+        let machine = Machine::look_at();
+        if let Some(name) = told("/proc/cpuinfo", "model name") {
+            assert_eq!(machine.processor, name);
+        }
+        let memory = told("/proc/meminfo", "MemTotal").expect("it is told");
+        assert_eq!(format!("{} kB", machine.memory / 1024), memory);
+        assert!((1 << 20..machine.memory).contains(&machine.memory_available));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_load_is_that_of_the_last_minute() {
+        let told = || {
+            let text = fs::read_to_string("/proc/loadavg").expect("Linux has it");
+            let of_a_minute = text.split(' ').next().and_then(|load| load.parse().ok());
+            of_a_minute.expect("it is a number")
+        };
+        // Every few seconds there is a new one.
+        loop {
+            let (before, load, after): (f64, _, f64) = (told(), load(), told());
+            if before == after {
+                return assert_eq!(load, Some(before));
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn after_the_run_the_load_and_the_wait_since_its_begin_are_known() {
+        let mut machine = Machine::look_at();
+        assert_eq!(machine.load_after, None);
+        machine.look_again();
+        assert!(machine.load_after.is_some());
+        // Nothing of this test's own length is an hour.
+        let waited = machine.throttled.unwrap_or(0.0);
+        assert!((0.0..3600.0).contains(&waited), "{waited}");
+        machine.throttled = None;
+        machine.look_again();
+        assert_eq!(machine.throttled, None);
     }
 }

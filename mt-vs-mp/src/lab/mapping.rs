@@ -1,13 +1,14 @@
-//! Memory that comes straight from the system, in pages of its own.
+//! Memory that comes straight from the system, in pages of its own. It stays until the process
+//! ends: a trial is a process for one measurement.
 
-use std::{ffi::c_void, num::NonZeroUsize, ptr::NonNull};
 #[cfg(unix)]
-use std::{mem, slice};
+use std::slice;
+use std::{ffi::c_void, num::NonZeroUsize, ptr::NonNull};
 
 #[cfg(unix)]
 use anyhow::Context;
 
-/// Some pages, all zeros at first. When this is dropped, the system gets them back.
+/// Some pages, all zeros at first.
 pub struct Mapping {
     start: NonNull<c_void>,
     /// In bytes.
@@ -39,22 +40,12 @@ impl Mapping {
         let memory = Self::shared(size)?;
         // SAFETY: the memory has this size, is aligned to a page, zeroed, and never unmapped; for
         // `T` see above.
-        let values = unsafe { slice::from_raw_parts(memory.start().as_ptr(), number) };
-        mem::forget(memory);
-        Ok(values)
+        Ok(unsafe { slice::from_raw_parts(memory.start().as_ptr(), number) })
     }
 
-    /// Its first address, which is the beginning of a page. A reference that is made from it must
-    /// not outlive this `Mapping`.
+    /// Its first address, which is the beginning of a page.
     pub fn start<T>(&self) -> NonNull<T> {
         self.start.cast()
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: it was mapped with this size, and no reference to it is left: see `start`.
-        unsafe { system::give_back(self.start, self.size) };
     }
 }
 
@@ -63,7 +54,7 @@ mod system {
     use std::{ffi::c_void, num::NonZeroUsize, ptr::NonNull};
 
     use anyhow::Context;
-    use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
     use crate::finding::figure::{Unit, amount};
 
@@ -81,18 +72,13 @@ mod system {
         unsafe { mmap_anonymous(None, size, protection, flags) }
             .with_context(|| format!("cannot get {}", amount(size.get() as f64, Unit::Bytes)))
     }
-
-    pub unsafe fn give_back(start: NonNull<c_void>, size: NonZeroUsize) {
-        // SAFETY: the caller ensures that this was mapped, and is no longer used.
-        let _ = unsafe { munmap(start, size.get()) };
-    }
 }
 
 /// On other systems, by the allocator.
 #[cfg(not(unix))]
 mod system {
     use std::{
-        alloc::{Layout, alloc_zeroed, dealloc},
+        alloc::{Layout, alloc_zeroed},
         ffi::c_void,
         num::NonZeroUsize,
         ptr::NonNull,
@@ -106,12 +92,5 @@ mod system {
         let layout = Layout::from_size_align(size.get(), PAGE)?;
         // SAFETY: the size is not zero.
         NonNull::new(unsafe { alloc_zeroed(layout) }.cast()).context("there is too little memory")
-    }
-
-    pub unsafe fn give_back(start: NonNull<c_void>, size: NonZeroUsize) {
-        if let Ok(layout) = Layout::from_size_align(size.get(), PAGE) {
-            // SAFETY: the caller ensures that this was allocated so, and is no longer used.
-            unsafe { dealloc(start.as_ptr().cast(), layout) };
-        }
     }
 }

@@ -167,4 +167,31 @@ mod tests {
         assert_eq!(named.collect::<Vec<_>>(), [0, 1, 2, 8]);
         assert!(!contains("", 0));
     }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_processor_shares_its_caches_with_itself_and_not_with_one_that_does_not_exist() {
+        let cpu = cpus().expect("Linux tells them")[0];
+        assert!(!share_a_cache(cpu, 99_999));
+        // Some virtual machines tell nothing of caches.
+        let told = format!("/sys/devices/system/cpu/cpu{cpu}/cache/index0/shared_cpu_list");
+        assert_eq!(
+            share_a_cache(cpu, cpu),
+            std::path::Path::new(&told).exists()
+        );
+    }
+
+    #[test]
+    fn a_place_is_told_by_the_numbers_of_its_processors() {
+        let told = [One(3), Near(0, 2), Far(0, 5), Free].map(|place| place.to_string());
+        assert_eq!(
+            told,
+            [
+                "processor 3",
+                "processors 0 and 2, one cache",
+                "processors 0 and 5",
+                "any processor"
+            ]
+        );
+    }
 }

@@ -105,15 +105,21 @@ mod system {
     /// process with the capability `CAP_SYS_RESOURCE` or `CAP_SYS_ADMIN`. But it limits the root of
     /// a user namespace. See getrlimit(2).
     pub fn exempt() -> bool {
-        // CAP_SYS_RESOURCE and CAP_SYS_ADMIN.
-        const CAPABILITIES: u64 = 1 << 24 | 1 << 21;
         let status = Process::myself().and_then(|process| process.status());
-        let able = status.is_ok_and(|status| status.capeff & CAPABILITIES != 0);
+        let capabilities = status.map_or(0, |status| status.capeff);
+        let map = fs::read_to_string("/proc/self/uid_map").unwrap_or(ALL_IDS.to_owned());
+        is_exempt(getuid().is_root(), capabilities, &map)
+    }
+
+    const ALL_IDS: &str = "0 0 4294967295";
+
+    /// For a process with these capabilities, one bit for each, in a user namespace with this map.
+    fn is_exempt(root: bool, capabilities: u64, map: &str) -> bool {
+        // CAP_SYS_RESOURCE and CAP_SYS_ADMIN.
+        let able = capabilities & (1 << 24 | 1 << 21) != 0;
         // A user namespace other than the first one usually maps only some of the ids.
-        let all_ids = fs::read_to_string("/proc/self/uid_map").map_or(true, |map| {
-            map.split_whitespace().eq(["0", "0", "4294967295"])
-        });
-        all_ids && (able || getuid().is_root())
+        let all_ids = map.split_whitespace().eq(ALL_IDS.split_whitespace());
+        all_ids && (able || root)
     }
 
     /// The number of this user's processes and threads.
@@ -125,6 +131,38 @@ mod system {
             (status.ruid == own).then_some(status.threads)
         });
         of_user.sum()
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::{sync::Barrier, thread};
+
+        use super::*;
+
+        #[test]
+        fn the_administrator_of_the_whole_system_is_exempt() {
+            const NAMESPACE: &str = "         0       1000          1\n";
+            let all = "         0          0 4294967295\n";
+            let [resource, admin, others] = [1 << 24, 1 << 21, !(1 << 24 | 1 << 21)];
+            assert!(is_exempt(true, 0, all));
+            assert!(is_exempt(false, resource, all) && is_exempt(false, admin, all));
+            assert!(!is_exempt(false, others, all));
+            assert!(!is_exempt(true, resource | admin, NAMESPACE));
+        }
+
+        #[test]
+        fn all_threads_of_this_user_count() {
+            let end = Barrier::new(31);
+            let counted = thread::scope(|scope| {
+                for _ in 0..30 {
+                    scope.spawn(|| end.wait());
+                }
+                let counted = of_this_user();
+                end.wait();
+                counted
+            });
+            assert!(counted > 30, "{counted}");
+        }
     }
 }
 

@@ -288,4 +288,54 @@ mod tests {
         assert_eq!(read(b"").expect("the sender is done"), None);
         assert!(read(b"banana\n").is_err());
     }
+
+    /// A child that is a shell, and no role.
+    #[cfg(unix)]
+    fn shell(script: &str) -> Partner {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        Partner::start(command).expect("there is a shell")
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_message_reaches_the_child_and_its_answer_comes_back() {
+        let mut partner = shell("read number; echo ${number}0; cat > /dev/null; echo '{\"Ok\":7}'");
+        partner.tell(&12).expect("it is there");
+        assert_eq!(partner.expect::<u32>().expect("it answers"), 120);
+        assert_eq!(partner.finish::<u32>().expect("it ends well"), 7);
+        assert!(partner.tell(&1).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_child_that_ends_in_the_middle_of_its_work_is_named() {
+        let mut partner = shell("echo $$");
+        let id: u32 = partner.expect().expect("it tells its own id");
+        assert_eq!(partner.id(), id);
+        assert_eq!(partner.receive::<u32>().expect("it has ended"), None);
+        let error = partner.expect::<u32>().expect_err("it has ended");
+        assert!(error.to_string().contains(&format!("process {id} ended")));
+        let error = partner.finish::<u32>().expect_err("it has ended");
+        assert!(error.to_string().contains(&format!("process {id} ended")));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_answer_does_not_hide_that_the_child_failed_afterwards() {
+        let mut partner = shell("echo '{\"Ok\":7}'; exit 3");
+        let error = partner.finish::<u32>().expect_err("its exit code is 3");
+        assert!(error.to_string().contains("exit status: 3"), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_partner_that_is_dropped_leaves_no_child() {
+        let mut partner = shell("echo $$; cat");
+        let id: u32 = partner.expect().expect("it tells its own id");
+        let folder = std::path::PathBuf::from(format!("/proc/{id}"));
+        assert!(folder.exists());
+        drop(partner);
+        assert!(!folder.exists());
+    }
 }

@@ -197,3 +197,51 @@ fn await_end(mut pipe: &PipeReader) -> anyhow::Result<()> {
 fn cannot_start(what: &str, number: usize, members: usize) -> String {
     format!("cannot start {what} {} of {members}", number + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    };
+
+    use anyhow::ensure;
+
+    use super::*;
+
+    #[test]
+    fn threads_work_after_the_begin_each_with_its_number() {
+        let sum = Arc::new(AtomicUsize::new(0));
+        let of_work = sum.clone();
+        let team = Team::threads(5, move |number| {
+            of_work.fetch_add(10 + number, SeqCst);
+            Ok(())
+        });
+        let team = team.expect("there is room for five");
+        assert!(team.ids().is_empty());
+        assert_eq!(sum.load(SeqCst), 0);
+        let working = team.begin();
+        working.until_done().expect("they end");
+        assert_eq!(sum.load(SeqCst), 60);
+        working.join().expect("none failed");
+    }
+
+    #[test]
+    fn the_first_member_that_failed_is_the_error() {
+        let join = |work: fn(usize) -> anyhow::Result<()>| {
+            let team = Team::threads(3, work).expect("there is room for three");
+            let result = team.begin().join();
+            result.expect_err("a member failed").to_string()
+        };
+        let fails = |number| {
+            ensure!(number == 0, "number {number} failed");
+            Ok(())
+        };
+        assert_eq!(join(fails), "number 1 failed");
+        let panics = |number| match number {
+            2 => panic!("as this test wants"),
+            _ => Ok(()),
+        };
+        assert_eq!(join(panics), "a thread panicked");
+    }
+}

@@ -156,6 +156,61 @@ mod tests {
         assert!(row.is_some_and(|row| row.contains("1.00 × ")), "{text}");
     }
 
+    /// In one line, however wide the terminal is that shows it.
+    fn in_one_line(text: &str) -> String {
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_runs_are_introduced_and_a_difference_in_mode_is_said() {
+        let (a, mut b) = (made_up::report(), made_up::report());
+        let same = in_one_line(&text(&a, &b));
+        assert!(!same.contains("differ in mode"), "{same}");
+        b.mode = crate::lab::Mode::Full;
+        b.workers = 7;
+        b.machine.cores = 1;
+        let text = in_one_line(&text(&a, &b));
+        let first = "A: 2026-01-02T03:04:05Z, a default run of 2 workers on 2 cores of A processor & more, \
+                     kernel 6.1, release build B: ";
+        assert!(text.starts_with(first), "{text}");
+        assert!(
+            text.contains("a full run of 7 workers on 1 core of"),
+            "{text}"
+        );
+        assert!(text.contains("differ in mode"), "{text}");
+    }
+
+    #[test]
+    fn only_the_same_columns_of_the_same_table_are_compared() {
+        let compared = |change: fn(&mut Table)| {
+            let (a, mut b) = (made_up::report(), made_up::report());
+            change(&mut b.experiments[0].finding.tables[0]);
+            figures(&a.experiments[0], &b.experiments[0]).is_some()
+        };
+        assert!(compared(|_| ()));
+        assert!(!compared(|table| table.title.push('!')));
+        assert!(!compared(|table| table.header[1].push('!')));
+        assert!(!compared(|table| table.rows.clear()));
+        assert!(compared(|table| table.rows.truncate(1)));
+    }
+
+    #[test]
+    fn an_experiment_of_one_run_alone_is_not_compared() {
+        let (a, mut b) = (made_up::report(), made_up::report());
+        b.experiments.remove(1);
+        b.experiments[1].finding.verdict = Verdict::Unclear;
+        let text = text(&a, &b);
+        assert!(text.contains("Verdicts: 1 of 4 differ."), "{text}");
+        assert!(!text.contains("matrix"), "{text}");
+        let row = text.lines().find(|line| line.contains("lines"));
+        let differs = ["fails", "unclear", "differs"];
+        assert!(
+            row.is_some_and(|row| differs.iter().all(|word| row.contains(word))),
+            "{text}"
+        );
+        assert_eq!(text.matches("differs").count(), 1, "{text}");
+    }
+
     #[test]
     fn a_ratio_is_marked_where_the_intervals_do_not_overlap() {
         let figure = |samples: [f64; 6]| {
@@ -168,6 +223,10 @@ mod tests {
         assert_eq!(ratio(&high, &low), "0.50 × *");
         assert_eq!(ratio(&low, &low), "1.00 ×");
         assert_eq!(ratio(&wide, &high), "1.33 ×");
+        // They touch in one value: 2.
+        let (below, above) = (figure([1.0, 1.0, 1.0, 1.0, 2.0, 2.0]), figure([2.0; 6]));
+        assert_eq!(ratio(&below, &above), "2.00 ×");
+        assert_eq!(ratio(&above, &below), "0.50 ×");
     }
 
     #[test]

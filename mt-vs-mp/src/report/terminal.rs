@@ -103,3 +103,70 @@ fn cell(cell: &Cell) -> String {
         Cell::Figure(figure) => figure.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{finding::verdict::Verdict, report::made_up};
+
+    /// In one line, however wide the terminal is that shows it.
+    fn in_one_line(text: &str) -> String {
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_machine_and_what_makes_its_figures_worse_come_first() {
+        let mut report = made_up::report();
+        assert_eq!(
+            in_one_line(&machine(&report)),
+            "mt-vs-mp 0.1.0 on 2 cores of A processor & more, 8.00 GiB, An <OS>, kernel 6.1 (x86_64); \
+             release build by rustc 1.95.0"
+        );
+        report.machine.profile = "debug".to_owned();
+        let text = in_one_line(&machine(&report));
+        assert!(
+            text.contains("rustc 1.95.0 This is a debug build"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_experiment_has_its_claim_its_figures_what_was_left_out_and_its_verdict() {
+        let report = made_up::report();
+        let text = |name: &str| {
+            let found = report.experiments.iter().find(|it| it.name == name);
+            in_one_line(&entry(found.expect("it is there")))
+        };
+        let dots = text("dots");
+        assert!(dots.starts_with("dots: The claim of dots is"), "{dots}");
+        for part in [
+            "One after the other:",
+            "│ fork & wait ┆ 180 µs [162 µs, 216 µs] ┆ 7.20 × [6.48, 8.64] │",
+            "Median [95% interval] of 12 samples.",
+        ] {
+            assert!(dots.contains(part), "{dots}");
+        }
+        assert!(dots.ends_with("HOLDS: because 1 < 2."), "{dots}");
+        assert!(!dots.contains("Left out"), "{dots}");
+        let absent = text("absent");
+        let left_out = "Left out: 4 GiB: there is too little <memory> NOT MEASURED: ";
+        assert!(absent.contains(left_out), "{absent}");
+    }
+
+    #[test]
+    fn the_ledger_has_a_row_for_each_experiment() {
+        let report = made_up::report();
+        let text = ledger(&report);
+        assert!(text.contains("The ledger, after 33.5 s:"), "{text}");
+        for entry in &report.experiments {
+            let row = text.lines().find(|line| line.contains(&entry.name));
+            let row = row.expect("it has a row");
+            // The last two words stand in two lines if the terminal is narrow.
+            let word = entry.finding.verdict.word();
+            assert!(
+                row.contains(word) || word == Verdict::NotMeasured.word(),
+                "{text}"
+            );
+        }
+    }
+}

@@ -143,6 +143,14 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_shows_the_median_and_the_ends_if_there_are_any() {
+        let mut samples = vec![3.0, 2.0, 9.0, 4.0, 7.0];
+        assert_eq!(shown(Interval::of(&samples)), [4.0]);
+        samples.push(6.0);
+        assert_eq!(shown(Interval::of(&samples)), [2.0, 9.0, 5.0]);
+    }
+
+    #[test]
     fn round_values_are_written_beside_an_axis() {
         assert_eq!(
             labels(false, Unit::Count, &[1.0, 4.0]),
@@ -157,6 +165,17 @@ mod tests {
             ["0", "256 KiB", "512 KiB", "768 KiB", "1 MiB"]
         );
         assert_eq!(labels(false, Unit::Count, &[7.0]), ["7", "8"]);
+        assert_eq!(
+            labels(false, Unit::Count, &[38.0, 62.0]),
+            ["35", "40", "45", "50", "55", "60", "65"]
+        );
+        // There is no half byte, and no half of a thing that is counted.
+        assert_eq!(labels(false, Unit::Count, &[0.0, 2.0]), ["0", "1", "2"]);
+        assert_eq!(labels(false, Unit::Bytes, &[0.0, 2.0]), ["0", "1 B", "2 B"]);
+        assert_eq!(
+            labels(false, Unit::Seconds, &[0.0, 0.001]),
+            ["0", "200 µs", "400 µs", "600 µs", "800 µs", "1 ms"]
+        );
     }
 
     #[test]
@@ -174,6 +193,10 @@ mod tests {
             ["64 B", "1 KiB", "16 KiB", "256 KiB", "4 MiB", "64 MiB"]
         );
         assert_eq!(labels(true, Unit::Count, &[10.0]), ["10", "100"]);
+        assert_eq!(
+            labels(true, Unit::Count, &[1.0, 2e6]),
+            ["1", "100", "10000", "1000000", "100000000"]
+        );
     }
 
     #[test]
