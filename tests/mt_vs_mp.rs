@@ -119,7 +119,13 @@ fn a_run_gives_every_experiment_a_verdict_and_ends_with_the_ledger() {
     assert_eq!(report["complete"], true);
     assert_eq!(report["mode"], "quick");
     assert_eq!(report["workers"], 3);
-    assert!(report["machine"]["memory"].as_u64() > Some(1 << 20));
+    assert!(report["seconds"].as_f64() > Some(0.0));
+    let machine = &report["machine"];
+    let [memory, available] = ["memory", "memory_available"].map(|key| machine[key].as_u64());
+    assert!(memory > Some(1 << 20) && available > Some(1 << 20));
+    assert!(available <= memory && machine["cores"].as_u64() > Some(0));
+    let loads = ["load_before", "load_after"].map(|key| machine[key].as_f64());
+    assert!(cfg!(not(unix)) || loads.iter().all(|load| *load >= Some(0.0)));
 
     let entries = report["experiments"].as_array().expect("a list");
     let run: Vec<_> = entries.iter().map(|entry| entry["name"].clone()).collect();
@@ -787,6 +793,31 @@ fn crowds_that_a_limit_has_no_room_for_are_left_out_with_the_limits_name() {
     assert!(!out.contains("Left out: 100 processes"), "{out}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thread_that_cannot_be_started_is_told_by_its_number() {
+    let parameter =
+        "{\"processes\":false,\"computing\":false,\"workers\":2000,\"cores\":1,\"span\":20}";
+    let trial = demo!("--role", "scale", parameter);
+    let answer = stdout(&run(under(trial, nix::libc::RLIMIT_AS, 400 << 20)).success());
+    let number = captures(&answer, r".*cannot start thread (\d+) of 2002: .*");
+    let number: u32 = number[0].parse().expect("it is a number");
+    assert!((2..2002).contains(&number), "{answer}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn after_an_experiment_that_failed_the_others_run_and_the_exit_code_is_1() {
+    // Those that it has are stdin, stdout, stderr, and the pipe that tells of Ctrl-C.
+    let lab = demo!("run", "create", "master", "--quick");
+    let out = stdout(&run(under(lab, nix::libc::RLIMIT_NOFILE, 5)).code(1));
+    for name in ["create", "master"] {
+        let error = format!("NOT MEASURED: cannot start the trial {name}: Too many open files");
+        assert!(out.contains(&error), "{out}");
+    }
+    assert_eq!(out.matches("┆ an error").count(), 2, "{out}");
+}
+
 /// Lowers a limit for what a command starts.
 #[cfg(target_os = "linux")]
 fn under(
@@ -841,6 +872,28 @@ fn a_process_that_lowered_a_limit_is_refused_the_next_child() {
         // Nobody else has that user's id: all but the parent itself were its children.
         assert_eq!((lowered_to, started), (11, 10));
     }
+}
+
+/// The administrator is exempt from the limit, but an ordinary user is not.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_limit_on_the_processes_of_a_user_is_told_to_those_whom_it_binds() {
+    use std::os::unix::process::CommandExt;
+    // The tests of an ordinary user cannot become another one.
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let json = Scratch::new("ordinary.json");
+    let copy = ExecutableForAll::copy_of(&demo!());
+    let mut lab = command(&copy.0, &["run", "limits", "--quick", "--json"]);
+    lab.arg(&json.0).uid(1_999_999_998);
+    run(under(lab, nix::libc::RLIMIT_NPROC, 500)).success();
+    let report = json.report();
+    let limit = first_cells(&report["experiments"][0], 4).swap_remove(0);
+    assert_eq!(limit[..2], ["RLIMIT_NPROC (ulimit -u)", "500"]);
+    // The laboratory, and its thread that waits for Ctrl-C.
+    let [used, room] = [limit[2], limit[3]].map(|it| it.parse().expect("it is a number"));
+    assert!((1..100).contains(&used) && used + room == 500, "{limit:?}");
 }
 
 /// A terminal of 60 columns shows no line that is longer; in a pipe, a sentence stays on one line.
@@ -964,6 +1017,38 @@ fn one_file_for_both_reports_is_refused() {
         assert_usage_error(command, "name the same file");
     }
     assert!(!both.0.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_keeps_nothing_may_be_named_for_both_reports() {
+    run(demo!(
+        "run",
+        "limits",
+        "--quick",
+        "--json",
+        "/dev/null",
+        "--html",
+        "/dev/null"
+    ))
+    .success();
+}
+
+/// Only its trials end with the process that started them.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_laboratory_outlives_the_shell_that_started_it() {
+    let json = Scratch::new("outlived.json");
+    // Without a second command, the shell would become the laboratory.
+    let mut shell = command("/bin/sh", &["-c", "\"$@\"; true", "sh"]);
+    shell.arg(demo!().get_program());
+    shell
+        .args(["run", "master", "--quick", "--json"])
+        .arg(&json.0);
+    let mut shell = shell.spawn().expect("there is a shell");
+    read_until(&mut shell, "\n");
+    kill_only_the_parent(shell);
+    assert_eq!(json.report()["complete"], true);
 }
 
 /// `nohup` starts a program with SIGHUP ignored, so that it outlives its terminal.
