@@ -362,6 +362,10 @@ fn a_legend_names_each_line_with_its_colour_and_its_mark() {
     assert_eq!(in_legend, parts(picture));
     // Six colours and four shapes: no two lines that were measured look the same.
     assert_eq!(in_legend.len(), 6);
+    let [(_, one), (_, two), (_, three), ..] = &in_legend[..] else {
+        panic!("{in_legend:?}");
+    };
+    assert!(one != two && two != three && three != one, "{in_legend:?}");
     for (number, (colour, mark)) in in_legend.iter().enumerate() {
         assert!(mark.as_ref().is_some_and(|mark| mark.starts_with('M')));
         let same = |other: &&(String, Option<String>)| (&other.0, &other.1) == (colour, mark);
@@ -526,6 +530,7 @@ fn a_figure_in_a_sentence_is_not_broken() {
 #[test]
 fn points_without_a_position_on_a_logarithmic_axis_are_counted() {
     let mut report = made_up::report();
+    assert!(!page(&report).contains("have no place"));
     report.experiments[2].finding.plots[1].lines[0].points[0].x = 0.0;
     let page = page(&report);
     let body = body(&page);
