@@ -150,10 +150,8 @@ pub fn available_memory() -> u64 {
     let mut system = System::new();
     system.refresh_memory();
     let by_system = system.available_memory();
-    match cgroup::memory_left(&cgroup::groups("memory")) {
-        Some(left) => left.min(by_system),
-        None => by_system,
-    }
+    let by_groups = cgroup::memory_left(&cgroup::groups("memory"));
+    by_groups.map_or(by_system, |left| left.min(by_system))
 }
 
 fn load() -> Option<f64> {
@@ -294,7 +292,7 @@ mod tests {
         machine.throttled = machine.throttled.map(|before| before - 1.0);
         machine.look_again();
         assert!(machine.load_after.is_some());
-        // Nothing of this test's own length is an hour.
+        // This test takes less than an hour.
         let waited = machine.throttled.unwrap_or(1.0);
         assert!((1.0..3600.0).contains(&waited), "{waited}");
         machine.throttled = None;

@@ -60,6 +60,9 @@ mod system {
     use super::Limit;
     use crate::lab::cgroup::groups;
 
+    /// In `/proc/self/uid_map`: all ids are the same inside and outside.
+    const ALL_IDS: &str = "0 0 4294967295";
+
     /// All limits that count processes. (The memory that processes need is another limit.)
     pub fn of_processes() -> Vec<Limit> {
         let all = LoadAverage::current().map_or(0, |load| load.max.into());
@@ -110,8 +113,6 @@ mod system {
         let map = fs::read_to_string("/proc/self/uid_map").unwrap_or(ALL_IDS.to_owned());
         is_exempt(getuid().is_root(), capabilities, &map)
     }
-
-    const ALL_IDS: &str = "0 0 4294967295";
 
     /// For a process with these capabilities, one bit for each, in a user namespace with this map.
     fn is_exempt(root: bool, capabilities: u64, map: &str) -> bool {
