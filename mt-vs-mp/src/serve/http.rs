@@ -1,7 +1,7 @@
 //! The HTTP of one connection: it reads the requests, and answers them in the same order.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{Read, Write},
     net::{Shutdown, TcpStream},
     time::{Duration, Instant},
 };
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a client may take to close its side, after the server has closed its own.
 const LINGER: Duration = Duration::from_secs(2);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
     Ok = 200,
     BadRequest = 400,
@@ -157,8 +157,7 @@ fn read_request<'a>(
         };
         server_ends |= wake.end;
         if !wake.client {
-            let late = !wake.end && *filled > 0;
-            return if late {
+            return if *filled > 0 {
                 Err(Status::RequestTimeout)
             } else {
                 Ok(None)
@@ -176,8 +175,6 @@ fn read_request<'a>(
                 }
                 *filled += more;
             }
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => return Ok(None),
         }
     }
@@ -290,4 +287,115 @@ fn linger(connection: &TcpStream, buffer: &mut [u8]) {
         && waiting::readable(connection, None, deadline).is_ok_and(|wake| wake.client)
         && (&*connection).read(buffer).is_ok_and(|bytes| bytes > 0)
     {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether only the head of the answer is wanted, the target, and whether the connection stays
+    /// open.
+    type Parsed = (bool, &'static str, bool);
+
+    /// What is parsed of bytes that begin with the lines of a head. More bytes follow it.
+    fn parsed(lines: &[&str]) -> Result<Option<Parsed>, Status> {
+        let head = format!("{}\r\n\r\n", lines.join("\r\n")).leak();
+        let received = format!("{head}GET /next").leak();
+        let request = parse(received.as_bytes())?;
+        Ok(request.map(|request| {
+            assert_eq!(request.length, head.len());
+            (request.only_head, request.target, request.keep_open)
+        }))
+    }
+
+    #[test]
+    fn a_connection_stays_open_as_the_client_asks_or_as_its_version_does() {
+        let keeps_open = |version, connection| {
+            let lines = [&format!("GET /a?b=c {version}"), "Host: a", connection];
+            let parsed = parsed(&lines).expect("it is accepted");
+            let (only_head, target, keep_open) = parsed.expect("it is complete");
+            assert_eq!((only_head, target), (false, "/a?b=c"));
+            keep_open
+        };
+        for (version, otherwise) in [("HTTP/1.0", false), ("HTTP/1.1", true)] {
+            assert_eq!(keeps_open(version, "X: close"), otherwise);
+            assert_eq!(keeps_open(version, "Connection: upgrade"), otherwise);
+            assert!(!keeps_open(version, "connection: Close"));
+            assert!(keeps_open(version, "CONNECTION: x , Keep-Alive"));
+        }
+    }
+
+    #[test]
+    fn only_get_and_head_are_accepted_and_only_without_a_body() {
+        let parsed = |method: &str, header| {
+            let parsed = parsed(&[&format!("{method} / HTTP/1.1"), "Host: a", header])?;
+            Ok(parsed.expect("it is complete").0)
+        };
+        for (header, of_get) in [
+            ("Content-Length: 0", None),
+            ("Content-Type: x", None),
+            ("Content-Length: 1", Some(Status::ContentTooLarge)),
+            ("Content-Length: 00", Some(Status::ContentTooLarge)),
+            ("Transfer-Encoding: 0", Some(Status::ContentTooLarge)),
+        ] {
+            assert_eq!(parsed("GET", header), of_get.map_or(Ok(false), Err));
+            assert_eq!(parsed("HEAD", header), of_get.map_or(Ok(true), Err));
+            assert_eq!(parsed("PUT", header), Err(Status::MethodNotAllowed));
+        }
+    }
+
+    #[test]
+    fn the_newer_version_demands_one_host() {
+        let get = |version| format!("GET / {version}");
+        let (old, new) = (&*get("HTTP/1.0"), &*get("HTTP/1.1"));
+        let accepted = |keep_open| Ok(Some((false, "/", keep_open)));
+        assert_eq!(parsed(&[old]), accepted(false));
+        assert_eq!(parsed(&[old, "Host: a", "Host: a"]), accepted(false));
+        assert_eq!(parsed(&[new, "host: a"]), accepted(true));
+        assert_eq!(parsed(&[new, "X: a"]), Err(Status::BadRequest));
+        let two = parsed(&[new, "Host: a", "Host: a"]);
+        assert_eq!(two, Err(Status::BadRequest));
+        assert_eq!(parsed(&[&get("HTTP/3")]), Err(Status::VersionNotSupported));
+    }
+
+    #[test]
+    fn a_head_may_be_incomplete_until_it_is_too_long() {
+        let incomplete = |length| {
+            let mut head = b"GET / HTTP/1.0\r\nX: ".to_vec();
+            head.resize(length, b'x');
+            parse(&head).map(|request| assert!(request.is_none()))
+        };
+        assert_eq!(incomplete(8191), Ok(()));
+        assert_eq!(incomplete(8192), Err(Status::HeadTooLong));
+        let mut lines = vec!["X: x"; 1 + 64];
+        lines[0] = "GET / HTTP/1.0";
+        assert!(parsed(&lines).is_ok());
+        lines.push("X: x");
+        assert_eq!(parsed(&lines), Err(Status::HeadTooLong));
+    }
+
+    #[test]
+    fn the_head_of_an_answer_says_what_follows() {
+        let mut head = b"of the answer before".to_vec();
+        write_head(&mut head, Status::Ok, Kind::Page, true, 12);
+        assert_eq!(
+            String::from_utf8_lossy(&head),
+            "HTTP/1.1 200 OK\r\n\
+             Content-Type: text/html; charset=utf-8\r\n\
+             Content-Length: 12\r\n\
+             Connection: keep-alive\r\n\
+             Cache-Control: no-store\r\n\r\n"
+        );
+        let refusal = Status::MethodNotAllowed;
+        write_head(&mut head, refusal, Kind::Text, false, 0);
+        assert_eq!(
+            String::from_utf8_lossy(&head),
+            "HTTP/1.1 405 Method Not Allowed\r\n\
+             Content-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: 0\r\n\
+             Connection: close\r\n\
+             Cache-Control: no-store\r\n\
+             Allow: GET, HEAD\r\n\r\n"
+        );
+    }
 }

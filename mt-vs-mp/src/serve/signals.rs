@@ -58,12 +58,9 @@ mod system {
         /// The signals that have arrived. If there is none, it waits for one.
         pub fn take(&self) -> anyhow::Result<Vec<Signal>> {
             let mut numbers = [0; 256];
-            let count = loop {
-                match (&self.arrived).read(&mut numbers) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    count => break count.context("cannot read the signals")?,
-                }
-            };
+            // No signal interrupts this read: the handlers have SA_RESTART.
+            let count = (&self.arrived).read(&mut numbers);
+            let count = count.context("cannot read the signals")?;
             let signals = numbers[..count].iter();
             Ok(signals
                 .filter_map(|&number| Signal::try_from(i32::from(number)).ok())
@@ -119,6 +116,30 @@ mod system {
         // The pipe is the parent's: no signal of this child belongs there.
         let _ = nix::unistd::close(PIPE.swap(-1, Relaxed));
         unblock()
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::io::Write;
+
+        use super::*;
+
+        #[test]
+        fn only_a_signal_that_asks_for_the_end_ends_the_wait() {
+            assert!(!asks_for_the_end(Signal::SIGCHLD));
+            assert!(asks_for_the_end(Signal::SIGINT));
+            assert!(asks_for_the_end(Signal::SIGTERM));
+
+            let (arrived, mut pipe) = io::pipe().expect("a pipe can be made");
+            let signals = Signals { arrived };
+            // More than are taken at once.
+            let mut numbers = [Signal::SIGCHLD as u8; 257];
+            numbers[256] = Signal::SIGTERM as u8;
+            pipe.write_all(&numbers).expect("there is room");
+            drop(pipe);
+            signals.wait().expect("they can be read");
+            assert_eq!(signals.take().expect("it can be read"), []);
+        }
     }
 }
 

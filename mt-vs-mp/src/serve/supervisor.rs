@@ -98,6 +98,29 @@ impl WorkerProcess {
             pause: PAUSE,
         }
     }
+
+    /// The child has ended. After a success, it has answered its number of requests, or the server
+    /// ends. The next one is started without a pause, unless the child has failed at once.
+    fn note_end(&mut self, success: bool) {
+        let lived = self.time.elapsed();
+        self.child = None;
+        self.time = Instant::now();
+        if !success {
+            if lived < AT_ONCE {
+                self.postpone();
+            } else {
+                self.pause = PAUSE;
+            }
+        }
+    }
+
+    /// The next child is started after a pause, which is longer each time.
+    fn postpone(&mut self) -> Duration {
+        let pause = self.pause;
+        self.time = Instant::now() + pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        pause
+    }
 }
 
 impl Master {
@@ -140,8 +163,8 @@ impl Master {
         let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             // Rounded up to whole milliseconds, so that the wait does not end before the deadline.
-            let left = left + Duration::from_millis(u64::from(!left.is_zero()));
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            let left = PollTimeout::try_from(left + Duration::from_millis(1));
+            left.unwrap_or(PollTimeout::MAX)
         });
         match poll(&mut fds, timeout) {
             Err(Errno::EINTR) => return Ok(false),
@@ -173,7 +196,7 @@ impl Master {
                     process.time = Instant::now();
                 }
                 Err(error) => {
-                    let pause = self.postpone(number);
+                    let pause = self.processes[number].postpone();
                     self.log.line(format_args!(
                         "cannot fork process {} of {}: {}; next attempt in {pause:?}",
                         number + 1,
@@ -227,30 +250,13 @@ impl Master {
             let Some(status) = try_wait(child)? else {
                 continue;
             };
-            let lived = process.time.elapsed();
-            process.child = None;
-            process.time = Instant::now();
-            // After a success, the child has answered its number of requests, or the server ends.
+            process.note_end(status.success());
             if !status.success() {
                 self.report(number, child, status);
-                if lived < AT_ONCE {
-                    self.postpone(number);
-                } else {
-                    self.processes[number] = WorkerProcess::new();
-                }
             }
             self.site.board.note_end(number);
         }
         Ok(())
-    }
-
-    /// The next process with this number is started after a pause, which is longer each time.
-    fn postpone(&mut self, number: usize) -> Duration {
-        let process = &mut self.processes[number];
-        let pause = process.pause;
-        process.time = Instant::now() + pause;
-        process.pause = (pause * 2).min(LONGEST_PAUSE);
-        pause
     }
 
     fn report(&mut self, number: usize, child: Pid, status: ExitStatus) {
@@ -301,14 +307,48 @@ fn try_wait(child: Pid) -> anyhow::Result<Option<ExitStatus>> {
 /// Waits for a child. (nix's own call fails if a real-time signal has killed the child.)
 fn wait(child: Pid, options: libc::c_int) -> Result<Option<ExitStatus>, Errno> {
     let mut status = 0;
-    loop {
-        // SAFETY: `status` is a local variable, which lives longer than the call.
-        let result = unsafe { libc::waitpid(child.as_raw(), &mut status, options) };
-        match Errno::result(result) {
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error),
-            Ok(0) => return Ok(None),
-            Ok(_) => return Ok(Some(ExitStatus::from_raw(status))),
+    // No signal interrupts this call: the handlers have SA_RESTART.
+    // SAFETY: `status` is a local variable, which lives longer than the call.
+    let result = unsafe { libc::waitpid(child.as_raw(), &mut status, options) };
+    Ok(match Errno::result(result)? {
+        0 => None,
+        _ => Some(ExitStatus::from_raw(status)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_is_longer_each_time_up_to_five_seconds() {
+        let mut process = WorkerProcess::new();
+        for pause in [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000] {
+            let before = Instant::now();
+            let pause = Duration::from_millis(pause);
+            assert_eq!(process.postpone(), pause);
+            assert!(process.time >= before + pause);
+        }
+    }
+
+    #[test]
+    fn only_a_process_that_fails_at_once_is_replaced_after_a_pause() {
+        // Whether it succeeded, how long it lived, and the pause that the next failure at once has.
+        for (success, seconds, next) in [(true, 0, 400), (false, 0, 800), (false, 60, 50)] {
+            let mut process = WorkerProcess {
+                child: Some(Pid::this()),
+                time: Instant::now() - Duration::from_secs(seconds),
+                pause: Duration::from_millis(400),
+            };
+            let before = Instant::now();
+            process.note_end(success);
+            assert!(process.child.is_none());
+            if next == 800 {
+                assert!(process.time >= before + Duration::from_millis(400));
+            } else {
+                assert!(process.time <= Instant::now());
+            }
+            assert_eq!(process.pause, Duration::from_millis(next));
         }
     }
 }

@@ -8,7 +8,6 @@
 pub use system::*;
 
 /// What has ended a wait. If it is neither, the deadline has.
-#[derive(Clone, Copy, Default)]
 pub struct Wake {
     /// The client has sent something, or has room for more, or is gone.
     pub client: bool,
@@ -96,7 +95,7 @@ mod system {
         /// The next connection, or `None` when the server ends.
         pub fn accept(&self) -> Option<TcpStream> {
             loop {
-                if self.queue.wait().is_ok_and(|wake| wake.end) {
+                if self.queue.wait().is_ok_and(|end| end) {
                     return None;
                 }
                 match self.listener.accept() {
@@ -151,7 +150,6 @@ mod system {
                         return Err(ErrorKind::TimedOut.into());
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
@@ -192,15 +190,12 @@ mod system {
                 Ok(Self(epoll))
             }
 
-            pub fn wait(&self) -> io::Result<Wake> {
+            /// Returns whether the server ends.
+            pub fn wait(&self) -> io::Result<bool> {
                 let mut events = [EpollEvent::empty(); 2];
                 let count = self.0.wait(&mut events, EpollTimeout::NONE)?;
-                // The numbers are those that were added with the descriptors.
-                let has = |number| events[..count].iter().any(|event| event.data() == number);
-                Ok(Wake {
-                    client: has(0),
-                    end: has(1),
-                })
+                // The number is the one that was added with the descriptor.
+                Ok(events[..count].iter().any(|event| event.data() == 1))
             }
         }
     }
@@ -217,14 +212,13 @@ mod system {
             ]))
         }
 
-        fn wait(&self) -> io::Result<Wake> {
+        fn wait(&self) -> io::Result<bool> {
             let mut fds = self
                 .0
                 .each_ref()
                 .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
             poll(&mut fds, PollTimeout::NONE)?;
-            let [client, end] = fds.map(|fd| fd.any().unwrap_or(true));
-            Ok(Wake { client, end })
+            Ok(fds[1].any().unwrap_or(true))
         }
     }
 }
