@@ -177,3 +177,35 @@ fn listen(port: u16) -> anyhow::Result<TcpListener> {
 fn amount(number: usize, one: &str, more: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { more })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_model_has_sixteen_workers_if_no_number_is_given() {
+        let size = |model, processes, threads| {
+            let options = Options {
+                model,
+                processes,
+                threads,
+                port: 0,
+                max_requests: None,
+            };
+            options.size()
+        };
+        assert_eq!(size(Model::Prefork, None, None), (16, 1));
+        assert_eq!(size(Model::Threads, None, None), (1, 16));
+        assert_eq!(size(Model::Hybrid, None, None), (4, 4));
+        assert_eq!(size(Model::Prefork, Some(3), Some(1)), (3, 1));
+        assert_eq!(size(Model::Threads, Some(1), Some(3)), (1, 3));
+        assert_eq!(size(Model::Hybrid, Some(2), Some(3)), (2, 3));
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(amount(0, "process", "es"), "0 processes");
+        assert_eq!(amount(1, "process", "es"), "1 process");
+        assert_eq!(amount(2, "thread", "s"), "2 threads");
+    }
+}

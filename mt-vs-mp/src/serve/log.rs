@@ -57,3 +57,22 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_kept_up_to_a_limit() {
+        let mut log = Log::new();
+        assert!(log.waits_for().is_none());
+        log.line(format_args!("{} died", 1));
+        assert_eq!(log.kept, b"1 died\n");
+        assert!(log.waits_for().is_some());
+        let long = "x".repeat(1000);
+        for _ in 0..100 {
+            log.line(format_args!("{long}"));
+        }
+        assert!((65_536..65_536 + 1001).contains(&log.kept.len()));
+    }
+}

@@ -306,3 +306,122 @@ fn shared<T: Default>(number: usize) -> anyhow::Result<&'static [T]> {
 fn shared<T: Default>(number: usize) -> anyhow::Result<&'static [T]> {
     Ok((0..number).map(|_| T::default()).collect::<Vec<_>>().leak())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board(processes: usize, threads: usize) -> &'static Board {
+        new(processes, threads).expect("there is memory")
+    }
+
+    #[test]
+    fn a_process_counts_only_the_requests_that_it_has_answered_itself() {
+        let board = board(2, 2);
+        board.note_start(1);
+        let first = &board.processes()[1];
+        assert_eq!(first.pid.load(Relaxed), process::id());
+        for thread in [0, 0, 1] {
+            board.slot(1, thread).end_answer();
+        }
+        assert_eq!((board.answered_by(0), board.answered_by(1)), (0, 3));
+        // Its successor.
+        board.note_start(1);
+        assert_eq!(board.answered_by(1), 0);
+        board.slot(1, 0).end_answer();
+        assert_eq!(board.answered_by(1), 1);
+        assert_eq!(board.slot(1, 0).answered.load(Relaxed), 3);
+        assert_eq!(first.generation.load(Relaxed), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_workers_of_a_process_that_has_ended_are_gone() {
+        let board = board(2, 2);
+        for process in [0, 1] {
+            board.note_start(process);
+            for slot in board.slots(process) {
+                slot.enter(State::Idle);
+            }
+        }
+        board.note_end(1);
+        let left = [0, 1].map(|number| board.processes()[number].pid.load(Relaxed));
+        assert_eq!(left, [process::id(), 0]);
+        let states = |process| board.slots(process).iter().map(Slot::state);
+        assert!(states(0).all(|state| state == State::Idle));
+        assert!(states(1).all(|state| state == State::Nobody));
+    }
+
+    #[test]
+    fn the_dying_lose_the_requests_that_they_are_answering() {
+        let board = board(2, 3);
+        board.slot(0, 2).start_answer("/of-another-process", 1);
+        for (thread, target) in ["/a", "/b", "/c"].into_iter().enumerate() {
+            let slot = board.slot(1, thread);
+            slot.thread.store(30 + thread as u32, Relaxed);
+            slot.start_answer(target, 1);
+        }
+        board.slot(1, 1).end_answer();
+        for (thread, id, lost, targets) in [
+            (None, 0, 2, "/a, /c"),
+            (Some(2), 32, 1, "/c"),
+            (Some(1), 31, 0, ""),
+        ] {
+            let death = board.note_death(77, 1, thread, How::Panic);
+            assert_eq!(death.process.load(Relaxed), 77);
+            assert_eq!(death.thread.load(Relaxed), id);
+            assert_eq!(death.lost.load(Relaxed), lost);
+            assert_eq!(death.targets.get(), targets);
+        }
+    }
+
+    #[test]
+    fn of_many_deaths_the_latest_are_noted() {
+        let board = board(1, 1);
+        for pid in 1..=20 {
+            board.note_death(pid, 0, None, How::Panic);
+        }
+        let (dead, deaths) = board.deaths();
+        assert_eq!(dead, 20);
+        let pids = deaths.map(|death| death.process.load(Relaxed));
+        assert!(pids.eq((5..=20).rev()));
+    }
+
+    #[test]
+    fn what_is_noted_is_read_again() {
+        let board = board(1, 1);
+        for how in [How::Panic, How::Code(0), How::Code(-3), How::Signal(11)] {
+            assert_eq!(board.note_death(1, 0, None, how).how(), how);
+        }
+        let slot = board.slot(0, 0);
+        for state in [
+            State::Nobody,
+            State::Idle,
+            State::Reading,
+            State::Answering,
+            State::KeptOpen,
+        ] {
+            slot.enter(state);
+            assert!(slot.state() == state);
+        }
+        slot.leave();
+        assert!(slot.state() == State::Nobody);
+        let text = Text::<4>::default();
+        for (set, get) in [("abcde", "abcd"), ("x", "x"), ("", "")] {
+            text.set(set);
+            assert_eq!(text.get(), get);
+        }
+    }
+
+    #[test]
+    fn times_are_milliseconds_since_the_board_was_made() {
+        let start = Instant::now() - Duration::from_secs(3);
+        let board = Board {
+            start,
+            ..*board(1, 1)
+        };
+        assert!(board.now() >= 3000);
+        assert_eq!(between(1000, 3500), Duration::from_millis(2500));
+        assert_eq!(between(3500, 1000), Duration::ZERO);
+    }
+}

@@ -8,7 +8,7 @@ use std::{fmt, sync::atomic::Ordering::Relaxed, time::Duration};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
-    Model, amount,
+    Model, Site, amount,
     scoreboard::{Death, How, Process, Slot, State, between},
     worker::Worker,
 };
@@ -16,11 +16,11 @@ use super::{
 const STYLE: &str = include_str!("status.css");
 
 pub fn write(worker: &Worker, body: &mut Vec<u8>) {
-    body.extend_from_slice(page(worker).into_string().as_bytes());
+    body.extend_from_slice(page(worker.site).into_string().as_bytes());
 }
 
-fn page(worker: &Worker) -> Markup {
-    let (site, board) = (worker.site, worker.site.board);
+fn page(site: &Site) -> Markup {
+    let board = site.board;
     let model = match site.model {
         Model::Prefork => "prefork",
         Model::Threads => "threads",
@@ -218,5 +218,188 @@ impl fmt::Display for How {
                 write!(f, "was killed by signal {signal}")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use roxmltree::{Document, ParsingOptions};
+
+    use super::*;
+    use crate::serve::scoreboard::{self, Board};
+
+    /// The texts of the page, or of a part of it.
+    fn texts(part: Markup) -> Vec<String> {
+        let part = part.into_string();
+        let options = ParsingOptions {
+            allow_dtd: true,
+            ..Default::default()
+        };
+        let document = Document::parse_with_options(&part, options).expect("it is XML");
+        let nodes = document.descendants().filter(|node| node.is_text());
+        nodes
+            .filter_map(|node| node.text().map(str::to_owned))
+            .collect()
+    }
+
+    /// A board of two processes of two threads. One thread is answering, one is idle, and one waits
+    /// for the next request. There is no fourth one.
+    fn board() -> &'static Board {
+        let board = scoreboard::new(2, 2).expect("there is memory");
+        for (number, slot) in board.slots(0).iter().chain(board.slots(1)).enumerate() {
+            slot.thread.store(11 + number as u32, Relaxed);
+            slot.answered.store(5, Relaxed);
+        }
+        board.slot(0, 0).start_answer("/slow?ms=9000", 2000);
+        board.slot(0, 1).enter(State::Idle);
+        board.slot(1, 0).enter(State::KeptOpen);
+        board
+    }
+
+    #[test]
+    fn the_page_begins_with_how_many_are_busy() {
+        for (model, name, size) in [
+            (
+                Model::Prefork,
+                "prefork",
+                "2 processes of 2 threads, master 9",
+            ),
+            (Model::Threads, "threads", "2 processes of 2 threads"),
+            (
+                Model::Hybrid,
+                "hybrid",
+                "2 processes of 2 threads, master 9",
+            ),
+        ] {
+            let site = Site {
+                model,
+                listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"),
+                board: board(),
+                max_requests: u64::MAX,
+                master: 9,
+            };
+            let page = texts(page(&site));
+            assert_eq!(page[0], format!("2 busy, {name}"));
+            // Then comes the style.
+            assert_eq!(
+                page[2..10],
+                [name, size, "busy", "2 of 4", "answered", "20", "died", "0"]
+            );
+            // At the end, the colours are explained.
+            assert_eq!(
+                page[page.len() - 4..],
+                [
+                    "idle",
+                    "waits for a request",
+                    "answers",
+                    "waits for the next request"
+                ]
+            );
+            assert!(!page.contains(&"The last deaths".to_owned()));
+            site.board.note_death(8, 0, None, How::Code(1));
+            let page = texts(super::page(&site));
+            assert_eq!(page[8..10], ["died", "1"]);
+            assert!(page.contains(&"The last deaths".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_process_is_shown_with_its_threads() {
+        let board = board();
+        let process = &board.processes()[0];
+        process.since.store(1000, Relaxed);
+        let shown = |pid, generation, slots| {
+            process.pid.store(pid, Relaxed);
+            process.generation.store(generation, Relaxed);
+            texts(process_box(process, slots, 4500))
+        };
+        let threads = [
+            ["11", "/slow?ms=9000", "for 2.5 s", "5 answered"],
+            ["12", "idle", "5 answered", ""],
+        ];
+        let threads = threads.concat();
+        assert_eq!(
+            shown(7, 1, board.slots(0)),
+            [&["process 7", "for 3.5 s"], &threads[..7]].concat()
+        );
+        assert_eq!(shown(7, 2, &[])[1], "for 3.5 s, the 2nd here");
+        assert_eq!(
+            shown(0, 3, board.slots(1)),
+            [
+                "no process",
+                "about to be replaced, the 3rd here",
+                "13",
+                "waits for the next request",
+                "5 answered",
+                "14",
+                "gone",
+                "5 answered",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_deaths_are_shown_with_the_requests_that_were_lost() {
+        let board = board();
+        let of_thread = board.note_death(8, 0, Some(0), How::Panic);
+        of_thread.when.store(1500, Relaxed);
+        board.slot(0, 1).start_answer("/exit", 2000);
+        let of_process = board.note_death(8, 0, None, How::Code(3));
+        of_process.when.store(2500, Relaxed);
+        let shown = texts(last_deaths(board.deaths().1, 4500));
+        assert_eq!(
+            shown[5..],
+            [
+                [
+                    "2.0 s",
+                    "process 8",
+                    "ended with exit code 3",
+                    "2",
+                    "/slow?ms=9000, /exit"
+                ],
+                ["3.0 s", "thread 11", "panicked", "1", "/slow?ms=9000"],
+            ]
+            .concat()
+        );
+    }
+
+    #[test]
+    fn numbers_have_their_endings() {
+        let ending = |number| format!("{number}{}", ordinal_ending(number));
+        for number in [
+            "2nd", "3rd", "4th", "10th", "11th", "12th", "13th", "14th", "21st", "22nd", "23rd",
+            "30th", "101st", "111th", "113th", "122nd",
+        ] {
+            let digits = number.trim_end_matches(char::is_alphabetic);
+            assert_eq!(ending(digits.parse().expect("a number")), number);
+        }
+    }
+
+    #[test]
+    fn an_age_is_in_seconds_minutes_or_hours() {
+        for (milliseconds, age) in [
+            (1_260, "1.3 s"),
+            (9_900, "9.9 s"),
+            (10_000, "10 s"),
+            (119_999, "119 s"),
+            (120_000, "2 min"),
+            (7_199_000, "119 min"),
+            (7_200_000, "2 h"),
+            (90_000_000, "25 h"),
+        ] {
+            let duration = Duration::from_millis(milliseconds);
+            assert_eq!(Age(duration).to_string(), age);
+        }
+    }
+
+    #[test]
+    fn a_death_by_a_signal_is_shown_with_its_name() {
+        #[cfg(unix)]
+        assert_eq!(How::Signal(11).to_string(), "was killed by SIGSEGV");
+        // Real-time signals have no name.
+        let nameless = How::Signal(60).to_string();
+        assert_eq!(nameless, "was killed by signal 60");
     }
 }
