@@ -7,8 +7,9 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     io::{self, BufRead, BufReader, Read, Write},
+    iter,
     net::{Shutdown, TcpStream},
-    process::{Child, ExitStatus},
+    process::{Child, Command, ExitStatus},
     thread,
     time::{Duration, Instant},
 };
@@ -18,6 +19,8 @@ use nix::sys::signal::{Signal, kill, killpg};
 
 /// Long enough for any answer: reached only by a server that gives none.
 const LIMIT: Duration = Duration::from_secs(30);
+/// How many of the longest answers are more than the system keeps for a client that does not read.
+const MUCH: usize = 200;
 
 const PREFORK: [&str; 4] = ["--model", "prefork", "--processes", "16"];
 const THREADS: [&str; 4] = ["--model", "threads", "--threads", "16"];
@@ -29,19 +32,26 @@ struct Server {
     demo: Option<Child>,
     id: u32,
     port: u16,
+    /// What it says of its size.
+    size: String,
 }
 
 impl Server {
     fn start(options: &[&str]) -> Self {
         let mut command = demo!("serve", "--port", "0");
         command.args(options);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
         let mut demo = command.spawn().expect("the demo can be started");
         let first = read_until(&mut demo, "\n");
-        let port = capture(&first, r".*listening on http://127\.0\.0\.1:(\d+)/");
+        let port = capture(&first, r".*: listening on http://127\.0\.0\.1:(\d+)/");
         Self {
             id: demo.id(),
             demo: Some(demo),
             port: port.parse().expect("it is a port"),
+            size: capture(&first, "(.*): listening on .*"),
         }
     }
 
@@ -62,12 +72,10 @@ impl Server {
 
     /// Sends these bytes on a connection of its own, and returns all that comes back.
     fn send(&self, bytes: &[u8]) -> String {
-        let mut client = self.connect();
+        let client = self.connect();
         // The server may refuse before it has read all of it.
         let _ = client.0.get_ref().write_all(bytes);
-        let mut all = Vec::new();
-        let _ = client.0.read_to_end(&mut all);
-        String::from_utf8_lossy(&all).into_owned()
+        io::read_to_string(client.0).expect("the connection is not broken off")
     }
 
     /// Waits until the status page says so.
@@ -85,6 +93,7 @@ impl Server {
     fn status(&self) -> Page {
         let answer = self.get("/status").expect("the status is answered");
         assert_eq!(answer.status, 200);
+        assert!(!answer.keeps_open, "a window would occupy a worker");
         Page(answer.body)
     }
 
@@ -128,6 +137,19 @@ impl Client {
     fn ask(&mut self, path: &str) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let _ = self.0.get_ref().write_all(request.as_bytes());
+    }
+
+    /// Asks for [`MUCH`].
+    fn ask_for_much(&self) {
+        self.write(
+            "GET /?bytes=65536 HTTP/1.1\r\nHost: a\r\n\r\n"
+                .repeat(MUCH)
+                .as_bytes(),
+        );
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        self.0.get_ref().write_all(bytes).expect("it is open");
     }
 
     fn answer(&mut self) -> Option<Answer> {
@@ -206,9 +228,15 @@ fn occupy(server: &Server, number: usize, milliseconds: u32) -> Vec<Client> {
 
 #[test]
 fn every_request_is_answered_by_a_worker_of_the_models_kind() {
-    // The numbers of processes and of threads that there are.
-    for (model, sizes) in MODELS.into_iter().zip([(16, 16), (1, 16), (4, 16)]) {
+    // What the server says of its size, and how many processes there are.
+    let sizes = [
+        ("16 processes of 1 thread", 16),
+        ("1 process of 16 threads", 1),
+        ("4 processes of 4 threads", 4),
+    ];
+    for (model, (size, number)) in MODELS.into_iter().zip(sizes) {
         let server = Server::start(model);
+        assert_eq!(server.size, size);
         // Held at once, 15 connections must have 15 workers.
         let mut clients = occupy(&server, 15, 300);
         let who: Vec<_> = clients
@@ -221,16 +249,64 @@ fn every_request_is_answered_by_a_worker_of_the_models_kind() {
 
         let page = server.wait_for_status(|page| page.count("idle") == 15);
         let processes = page.processes();
-        assert_eq!(processes.len(), sizes.0, "{model:?}");
-        assert_eq!(page.attributes("data-thread").len(), sizes.1, "{model:?}");
+        assert_eq!(processes.len(), number, "{model:?}");
+        assert_eq!(page.attributes("data-thread").len(), 16, "{model:?}");
         assert!(
             who.iter().all(|who| processes.contains(&who.1)),
             "{model:?}"
         );
         // Only the single process of the threads is the one that was started.
-        assert_eq!(processes.contains(&server.id), sizes.0 == 1, "{model:?}");
+        assert_eq!(processes.contains(&server.id), number == 1, "{model:?}");
+        // The others are its children, and say so.
+        let answer = server.get("/").expect("it is answered").body;
+        let parent = format!(", and its parent is {}.\n", server.id);
+        assert_eq!(answer.contains(&parent), number > 1, "{answer}");
+        assert_eq!(answer.contains("parent"), number > 1, "{answer}");
         server.end();
     }
+}
+
+#[test]
+fn an_answer_takes_as_long_as_was_asked_for() {
+    let server = Server::start(&THREADS);
+    for path in ["/slow?ms=30", "/compute?ms=30"] {
+        let start = Instant::now();
+        server.get(path).expect("it is answered").who();
+        assert!(start.elapsed() >= Duration::from_millis(30), "{path}");
+    }
+    server.end();
+}
+
+#[test]
+fn a_request_may_come_late_and_in_pieces() {
+    for model in MODELS {
+        let server = Server::start(model);
+        let pass_time = || server.get("/slow?ms=20").expect("it is answered").who();
+        let mut client = server.connect();
+        pass_time();
+        client.write(b"GET / HT");
+        pass_time();
+        client.write(b"TP/1.1\r\nHost: a\r\n\r\n");
+        client.answer().expect("it is answered").who();
+        server.end();
+    }
+}
+
+#[test]
+fn answers_may_be_taken_late_or_not_at_all() {
+    let server = Server::start(&THREADS);
+    let client = server.connect();
+    client.ask_for_much();
+    client.write(b"GET /nowhere HTTP/1.0\r\n\r\n");
+    server.get("/slow?ms=20").expect("it is answered").who();
+    let answers = io::read_to_string(client.0).expect("the connection is not broken off");
+    assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), MUCH);
+    assert!(answers.ends_with("404 Not Found\n"));
+    assert!(answers.len() > MUCH * 65536);
+    // The worker of a client that leaves meanwhile has nothing left to do.
+    server.connect().ask_for_much();
+    server.wait_for_status(|page| page.count("idle") == 15);
+    server.end();
 }
 
 #[test]
@@ -282,8 +358,13 @@ fn a_crash_loses_the_requests_of_its_process_and_no_others() {
         } else {
             let page = server.wait_for_status(|page| page.count("nobody") == 0);
             assert!(page.0.contains("was killed by SIGSEGV"), "{}", page.0);
-            let (log, _) = server.end();
+            let (log, errors) = server.end();
             assert!(log.contains("was killed by SIGSEGV during "), "{log}");
+            let who = match lost {
+                1 => r"mt-vs-mp: process (\d+) crashes",
+                _ => r"mt-vs-mp: thread \d+ of process (\d+) crashes: all its 4 threads end",
+            };
+            capture(&errors, who);
         }
     }
 }
@@ -363,9 +444,41 @@ fn a_process_is_replaced_when_it_has_answered_its_number_of_requests() {
             answered.values().all(|&requests| requests <= 5),
             "{answered:?}"
         );
+        // A connection that is kept open ends with its process.
+        let mut client = server.connect();
+        for _ in 0..6 {
+            client.ask("/");
+        }
+        let answers = iter::from_fn(|| client.answer()).count();
+        assert!(answers <= 5, "{answers}");
+        drop(client);
         let (log, _) = server.end();
         assert_eq!(log, "", "this is no death");
     }
+}
+
+#[test]
+fn requests_under_way_are_answered_if_their_process_is_being_replaced() {
+    let server = Server::start(&[
+        "--model",
+        "hybrid",
+        "--processes",
+        "1",
+        "--threads",
+        "2",
+        "--max-requests",
+        "1",
+    ]);
+    let mut slow = server.connect();
+    slow.ask("/slow?ms=400");
+    // The other thread answers this. Then the process waits only for the slow request.
+    let mut last = server.connect();
+    last.ask("/");
+    last.answer().expect("it is answered").who();
+    assert!(last.answer().is_none());
+    let (log, errors) = server.end();
+    slow.answer().expect("it is answered").who();
+    assert_eq!((log, errors), Default::default());
 }
 
 #[test]
@@ -380,14 +493,21 @@ fn requests_under_way_are_answered_before_the_server_ends() {
         idle.ask("/");
         idle.answer().expect("it is answered");
         let mut clients = occupy(&server, 5, 1000);
+        // Its answer will be the last one of its connection.
+        clients[0].ask("/");
+        let start = Instant::now();
         // To all of them, as Ctrl-C does.
         killpg(pid(server.id), signal).expect("it runs");
         for client in &mut clients {
             client.answer().expect("it is answered").who();
         }
+        assert!(!clients[0].answer().expect("it is answered").keeps_open);
+        assert!(clients.iter_mut().all(|client| client.answer().is_none()));
         assert!(idle.answer().is_none());
         let (status, _, errors) = server.wait();
         assert_eq!(status.code(), Some(0), "{errors}");
+        // It does not use all the time that it gives the requests.
+        assert!(start.elapsed() < Duration::from_secs(5), "it has waited");
     }
 }
 
@@ -427,8 +547,26 @@ fn nobody_outlives_a_master_that_was_killed() {
 }
 
 #[test]
+fn more_than_the_last_request_is_read_but_not_answered() {
+    // If bytes were left unread, the end of the connection would reach the client as an error.
+    let rest = "GET / HTTP/1.0\r\n\r\n".repeat(2000);
+    for model in MODELS {
+        let server = Server::start(model);
+        for first in [
+            "GET / HTTP/1.0\r\n\r\n",
+            "GET /nowhere HTTP/1.0\r\n\r\n",
+            "nonsense\r\n\r\n",
+        ] {
+            let answer = server.send(format!("{first}{rest}").as_bytes());
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+        }
+        server.end();
+    }
+}
+
+#[test]
 fn what_is_no_request_gets_its_status_and_the_next_request_is_served() {
-    let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1 << 17));
     let lines = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(65));
     let cases = [
         ("nonsense\r\n\r\n", "400 Bad Request"),
@@ -467,15 +605,19 @@ fn what_is_no_request_gets_its_status_and_the_next_request_is_served() {
                 "{start:?}: {answer}"
             );
             assert!(answer.contains("Connection: close\r\n"), "{answer}");
+            assert!(answer.ends_with(&format!("\r\n\r\n{status}\n")), "{answer}");
         }
-        let half = server.connect();
-        half.0.get_ref().write_all(b"GET / HT").expect("it reads");
-        half.0
-            .get_ref()
-            .shutdown(Shutdown::Write)
-            .expect("it is open");
-        let answer = io::read_to_string(half.0).expect("it is answered");
-        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        for (bytes, start) in [("GET / HT", "HTTP/1.1 400 "), ("", "")] {
+            let half = server.connect();
+            half.write(bytes.as_bytes());
+            half.0
+                .get_ref()
+                .shutdown(Shutdown::Write)
+                .expect("it is open");
+            let answer = io::read_to_string(half.0).expect("it is answered");
+            assert!(answer.starts_with(start), "{answer}");
+            assert_eq!(answer.is_empty(), bytes.is_empty(), "{answer}");
+        }
         let head = server.send(b"HEAD / HTTP/1.0\r\n\r\n");
         assert!(
             head.ends_with("\r\n\r\n"),
@@ -487,16 +629,14 @@ fn what_is_no_request_gets_its_status_and_the_next_request_is_served() {
 }
 
 #[test]
-fn clients_that_dawdle_or_send_nothing_are_let_go_and_those_who_wait_are_served() {
-    let server = Server::start(&["--model", "prefork", "--processes", "2"]);
+fn clients_that_dawdle_or_do_nothing_are_let_go_and_those_who_wait_are_served() {
+    let server = Server::start(&["--model", "prefork", "--processes", "3"]);
+    let mut takes_nothing = server.connect();
+    takes_nothing.ask_for_much();
     let silent = server.connect();
     let dawdling = server.connect();
-    dawdling
-        .0
-        .get_ref()
-        .write_all(b"GET / HT")
-        .expect("it reads");
-    // Both workers are taken now. This one waits until the time of one of them is up.
+    dawdling.write(b"GET / HT");
+    // All workers are taken now. This one waits until the time of one of them is up.
     server.get("/").expect("it is answered").who();
     let answer = io::read_to_string(dawdling.0).expect("it is answered");
     assert!(
@@ -504,6 +644,10 @@ fn clients_that_dawdle_or_send_nothing_are_let_go_and_those_who_wait_are_served(
         "{answer}"
     );
     assert_eq!(io::read_to_string(silent.0).expect("it is closed"), "");
+    server.wait_for_status(|page| page.count("idle") == 2);
+    let mut taken = Vec::new();
+    let _ = takes_nothing.0.read_to_end(&mut taken);
+    assert!(taken.len() < MUCH * 65536, "{}", taken.len());
     server.end();
 }
 
@@ -522,19 +666,47 @@ fn no_zombie_and_no_descriptor_is_left_whatever_clients_did() {
         let page = server.wait_for_status(|page| page.count("nobody") == 0);
         assert_eq!(page.attributes("data-thread").len(), 16);
         assert_eq!(descriptors().ok(), before);
-        server.end();
+        let (log, errors) = server.end();
+        // Another thread may have been about to note that its answer was sent.
+        capture(
+            &log,
+            r"process (\d+) ended with exit code 3 during .*/exit.*",
+        );
+        assert_eq!(errors.matches(" calls exit").count(), 1, "{errors}");
     }
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_does_nothing_loses_no_request() {
+    let server = Server::start(&PREFORK);
+    let page = server.wait_for_status(|page| page.count("idle") == 15);
+    let idle = page
+        .attributes("data-state")
+        .iter()
+        .position(|state| state == "idle");
+    let process = &page.attributes("data-process")[idle.expect("there are 15")];
+    let process: u32 = process.parse().expect("an id");
+    assert!(process > 1, "the id of one process");
+    kill(pid(process), Signal::SIGKILL).expect("it runs");
+    server.wait_for_status(|page| page.0.contains("was killed by SIGKILL"));
+    let (log, errors) = server.end();
+    let death = format!("process {process} was killed by SIGKILL during no request\n");
+    assert_eq!((log, errors), (death, String::new()));
 }
 
 #[test]
 fn the_status_page_tells_what_is_going_on() {
     for model in MODELS {
         let server = Server::start(model);
-        let mut clients = occupy(&server, 1, 300);
-        let page = server.wait_for_status(|page| page.count("answering") == 2);
-        assert!(page.0.contains("<code>/slow?ms=300</code>"), "{}", page.0);
-        clients[0].answer().expect("it is answered");
+        let mut client = server.connect();
+        client.ask("/slow?ms=500");
+        server.wait_for_status(|page| {
+            page.count("answering") == 2 && page.0.contains("<code>/slow?ms=500</code>")
+        });
+        client.answer().expect("it is answered");
         server.wait_for_status(|page| page.count("kept-open") == 1);
+        let _silent = server.connect();
+        server.wait_for_status(|page| page.count("reading") == 1);
         // What a client wrote is shown, but it does nothing.
         let strange = server.get("/<b>&amp;");
         assert_eq!(strange.map(|answer| answer.status), Some(404));
@@ -570,6 +742,62 @@ fn threads_that_cannot_wait_for_connections_end_the_server_with_their_error() {
     run(command).code(1).stderr(predicates::str::contains(
         "cannot wait for connections: Too many open files",
     ));
+}
+
+#[test]
+fn a_thread_that_cannot_be_started_ends_the_server_with_an_error() {
+    let mut command = demo!("serve", "--model", "threads", "--port", "0");
+    // The size of a thread's stack, in bytes. The memory of a process is not so large.
+    command.env("RUST_MIN_STACK", (1_u64 << 47).to_string());
+    run(command)
+        .code(1)
+        .stdout("")
+        .stderr(predicates::str::contains("cannot start thread 1 of 16: "));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_process_that_cannot_be_forked_is_tried_again_after_longer_and_longer_pauses() {
+    use std::os::unix::process::CommandExt;
+
+    use nix::{
+        sys::resource::{Resource, getrlimit, setrlimit},
+        unistd::Uid,
+    };
+
+    let options = [
+        "serve",
+        "--port",
+        "0",
+        "--model",
+        "prefork",
+        "--processes",
+        "2",
+    ];
+    let copy = ExecutableForAll::copy_of(&demo!());
+    let mut command = command(&copy.0, &options);
+    // The limit does not bind root, so root becomes another user; one who may have no second
+    // process.
+    if Uid::effective().is_root() {
+        let id = 50_001 + std::process::id() % 5_000;
+        command.uid(id).gid(id);
+    }
+    let (_, most) = getrlimit(Resource::RLIMIT_NPROC).expect("it can be asked for");
+    let limit = move || Ok(setrlimit(Resource::RLIMIT_NPROC, 1, most)?);
+    // SAFETY: the closure makes one system call and touches no memory but its own.
+    unsafe { command.pre_exec(limit) };
+    let mut server = Server::run(command);
+    let demo = server.demo.as_mut().expect("it runs");
+    let why = "Resource temporarily unavailable (os error 11); next attempt in";
+    assert_eq!(
+        read_until(demo, " in 100ms\n"),
+        format!(
+            "cannot fork process 1 of 2: {why} 50ms\n\
+             cannot fork process 2 of 2: {why} 50ms\n\
+             cannot fork process 1 of 2: {why} 100ms\n"
+        )
+    );
+    server.end();
 }
 
 #[test]
