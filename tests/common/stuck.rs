@@ -32,7 +32,7 @@ impl Watch {
     pub fn is_stuck(&mut self) -> bool {
         // The other demos also wait for programs that are not part of them, or by system calls that
         // `waits` does not know.
-        let known = ["fork-demo", "process-demo"].contains(&env!("CARGO_PKG_NAME"));
+        let known = ["fork-demo", "process-demo", "ipc-demo"].contains(&env!("CARGO_PKG_NAME"));
         if !known || !all_wait(self.demo, self.stdin.as_ref()) {
             self.since = None;
             return false;
@@ -112,7 +112,7 @@ fn waits(call: &str, outside: bool) -> bool {
         Some(nix::libc::SYS_futex) => arguments[3] == "0x0",
         // A wait for a file or a signal, without a time limit.
         Some(nix::libc::SYS_pselect6) => arguments[4] == "0x0",
-        Some(nix::libc::SYS_wait4 | nix::libc::SYS_waitid) => true,
+        Some(nix::libc::SYS_wait4 | nix::libc::SYS_waitid | nix::libc::SYS_recvmsg) => true,
         _ => false,
     }
 }

@@ -53,3 +53,21 @@ pub fn page_faults() -> u64 {
 pub fn page_faults() -> u64 {
     0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::checksum;
+
+    #[test]
+    fn the_checksum_differs_if_a_bit_is_changed_or_a_word_is_lost_or_elsewhere() {
+        let block: Vec<u8> = (0..32).collect();
+        let sum = checksum(&block);
+        for bit in 0..8 * block.len() {
+            let mut changed = block.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(checksum(&changed), sum, "bit {bit}");
+        }
+        assert_ne!(checksum(&block[..24]), sum);
+        assert_ne!(checksum(&[&block[8..], &block[..8]].concat()), sum);
+    }
+}
