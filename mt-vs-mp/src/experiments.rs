@@ -65,6 +65,12 @@ pub fn roles() -> impl Iterator<Item = &'static dyn AnyRole> {
     ALL.iter().flat_map(|experiment| experiment.roles).copied()
 }
 
+/// Of sorted samples: at most this percentage of them come before it.
+#[cfg(unix)]
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    sorted[(sorted.len() - 1) * percent / 100]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +93,15 @@ mod tests {
     fn all_experiments_together_take_no_more_than_all_of_the_time() {
         let shares = ALL.iter().map(|experiment| experiment.share);
         assert!(shares.sum::<u32>() <= 100);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_percentile_is_one_of_the_samples() {
+        let samples: Vec<f64> = (0..=200).map(f64::from).collect();
+        let percentiles = [0, 50, 99, 100].map(|percent| percentile(&samples, percent));
+        assert_eq!(percentiles, [0.0, 100.0, 198.0, 200.0]);
+        assert_eq!(percentile(&[3.0, 4.0], 99), 3.0);
     }
 
     #[test]

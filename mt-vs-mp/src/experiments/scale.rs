@@ -19,6 +19,7 @@
 use std::{
     fmt,
     hint::black_box,
+    ops::Range,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -29,7 +30,7 @@ use anyhow::Context;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
-use super::Experiment;
+use super::{Experiment, percentile};
 use crate::{
     finding::{
         Finding,
@@ -146,8 +147,8 @@ const SETTLE: u64 = 10;
 struct Sample {
     /// The time from the first member's start until all are there, in seconds.
     start: f64,
-    /// What all members together computed, in tasks per second.
-    rate: f64,
+    /// How many tasks all members together did in the span.
+    tasks: f64,
     /// The memory that each worker has for itself, in bytes. `None` if the system does not tell.
     memory: Option<f64>,
     /// How late the bystander was woken, in seconds: the median.
@@ -194,6 +195,12 @@ impl Board {
         let begin = Duration::from_nanos(self.begin.load(Relaxed));
         self.origin + begin + Duration::from_millis(millis)
     }
+
+    /// When the work of this crowd counts.
+    fn span(&self, crowd: &Crowd) -> Range<Instant> {
+        const FIRST: u64 = MARGIN + SETTLE;
+        self.after(FIRST)..self.after(FIRST + crowd.span)
+    }
 }
 
 static SCALE: Role<Crowd, Sample> = Role {
@@ -217,11 +224,11 @@ static SCALE: Role<Crowd, Sample> = Role {
         let begin = board.origin.elapsed().as_nanos();
         board.begin.store(begin as u64, Relaxed);
         team.begin().join()?;
-        let done: u64 = board.tasks.iter().map(|tasks| tasks.load(Relaxed)).sum();
+        let tasks: u64 = board.tasks.iter().map(|tasks| tasks.load(Relaxed)).sum();
         let seconds = |number: &Number| f64::from_bits(number.load(Relaxed));
         Ok(Sample {
             start,
-            rate: done as f64 * 1e3 / crowd.span as f64,
+            tasks: tasks as f64,
             memory,
             late: seconds(board.late),
             late_99: seconds(board.late_99),
@@ -234,22 +241,19 @@ fn member(crowd: Crowd, board: Board, number: usize) -> anyhow::Result<()> {
     if number == 0 {
         return stand_by(crowd, board);
     }
-    let first = board.after(MARGIN + SETTLE);
-    let last = board.after(MARGIN + SETTLE + crowd.span);
+    let span = board.span(&crowd);
     if number > crowd.members_that_compute() {
-        sleep_until(last);
+        sleep_until(span.end);
         return Ok(());
     }
     // The bystander begins before the crowd.
     sleep_until(board.after(MARGIN));
     let mut tasks = 0;
-    loop {
+    let mut now = Instant::now();
+    while now < span.end {
         black_box(count_primes(black_box(1_000_000..1_000_100)));
-        let now = Instant::now();
-        if now > last {
-            break;
-        }
-        tasks += u64::from(now > first);
+        now = Instant::now();
+        tasks += u64::from(span.contains(&now));
     }
     board.tasks[number].store(tasks, Relaxed);
     Ok(())
@@ -269,8 +273,7 @@ fn stand_by(crowd: Crowd, board: Board) -> anyhow::Result<()> {
         .collect();
     late.sort_by(f64::total_cmp);
     for (slot, percent) in [(board.late, 50), (board.late_99, 99)] {
-        let place = (late.len() - 1) * percent / 100;
-        slot.store(late[place].to_bits(), Relaxed);
+        slot.store(percentile(&late, percent).to_bits(), Relaxed);
     }
     Ok(())
 }
@@ -371,15 +374,17 @@ fn crowds(lab: &Lab) -> Vec<Crowd> {
 }
 
 /// # Errors
-/// When the crowd would take more than half of what a limit leaves: other programs need some too.
+/// [`NoRoom`] with the cause, if this crowd has to be left out.
 fn room_for(crowd: &Crowd) -> anyhow::Result<()> {
     let mut limits = process_limits::of_processes();
-    limits.push(Limit::new(
-        "memory",
-        Some(machine::available_memory() / MOST_MEMORY),
-        0,
-    ));
     let (space, _) = getrlimit(Resource::RLIMIT_AS)?;
+    limits.extend(limits_of_memory(crowd, machine::available_memory(), space));
+    Ok(fits(crowd, &limits)?)
+}
+
+/// How many workers fit into so much memory and so much address space, in bytes.
+fn limits_of_memory(crowd: &Crowd, available: u64, space: u64) -> Vec<Limit> {
+    let mut limits = vec![Limit::new("memory", Some(available / MOST_MEMORY), 0)];
     if !crowd.processes && space != RLIM_INFINITY {
         // The address space of a thread's stack counts, used or not.
         limits.push(Limit::new(
@@ -388,14 +393,19 @@ fn room_for(crowd: &Crowd) -> anyhow::Result<()> {
             0,
         ));
     }
-    if let Some((limit, room)) = process_limits::first(&limits) {
+    limits
+}
+
+/// At most half of what a limit leaves is used: other programs need some too.
+fn fits(crowd: &Crowd, limits: &[Limit]) -> Result<(), NoRoom> {
+    match process_limits::first(limits) {
         // The master counts too.
-        if crowd.members() as u64 + 1 > room / 2 {
-            let why = format!("{} leaves room for {room} only", limit.name);
-            return Err(NoRoom(why).into());
-        }
+        Some((limit, room)) if crowd.members() as u64 + 1 > room / 2 => Err(NoRoom(format!(
+            "{} leaves room for {room} only",
+            limit.name
+        ))),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// What is computed by or beside this crowd, divided by what one worker for each processor computes
@@ -405,7 +415,7 @@ fn computed(case: &Case, cases: &[Case]) -> Option<Figure> {
         let crowd = it.variant;
         crowd.computing && crowd.workers == crowd.cores && crowd.processes == case.variant.processes
     });
-    Some(case.ratio_to(without?, |sample| sample.rate))
+    Some(case.ratio_to(without?, |sample| sample.tasks))
 }
 
 fn table(cases: &[Case]) -> Table {
@@ -503,27 +513,37 @@ fn judge(cases: &[Case], cores: usize) -> Finding {
 mod tests {
     use super::*;
 
+    /// A crowd of a machine with eight cores.
+    fn crowd(processes: bool, computing: bool, workers: usize) -> Crowd {
+        Crowd {
+            processes,
+            computing,
+            workers,
+            cores: 8,
+            span: 60,
+        }
+    }
+
+    fn case(variant: Crowd, tasks: f64) -> Case {
+        let sample = Sample {
+            start: 1.0,
+            tasks,
+            memory: None,
+            late: 0.0,
+            late_99: 0.0,
+        };
+        Case {
+            variant,
+            samples: vec![sample; 9],
+        }
+    }
+
     /// A machine with this number of cores. The last two parameters are what it computes with a
     /// crowd of this number of workers, as a part of what it computes without a crowd.
     fn judged(cores: usize, workers: usize, computing: f64, sleeping: f64) -> Finding {
-        let case = |computing, workers, rate| Case {
-            variant: Crowd {
-                processes: true,
-                computing,
-                workers,
-                cores,
-                span: 60,
-            },
-            samples: vec![
-                Sample {
-                    start: 1.0,
-                    rate,
-                    memory: None,
-                    late: 0.0,
-                    late_99: 0.0,
-                };
-                9
-            ],
+        let case = |is_computing, workers, tasks| {
+            let crowd = crowd(true, is_computing, workers);
+            case(Crowd { cores, ..crowd }, tasks)
         };
         let cases = [
             case(true, cores, 1.0),
@@ -531,6 +551,107 @@ mod tests {
             case(false, workers, sleeping),
         ];
         judge(&cases, cores)
+    }
+
+    #[test]
+    fn a_crowd_has_a_bystander_and_beside_those_who_sleep_one_for_each_core_computes() {
+        let [computing, sleeping] = [true, false].map(|computing| crowd(true, computing, 100));
+        assert_eq!(computing.members(), 1 + 100);
+        assert_eq!(computing.members_that_compute(), 100);
+        assert_eq!(sleeping.members(), 1 + 8 + 100);
+        assert_eq!(sleeping.members_that_compute(), 8);
+    }
+
+    /// Two milliseconds before the crowd, ten until all are awake, 60 of the span, two after it.
+    #[test]
+    fn the_bystander_is_there_before_the_crowd_and_after_it() {
+        let crowd = crowd(true, true, 1);
+        assert_eq!(crowd.wake_ups(), 74);
+        let board = Board::new(2).expect("there is memory");
+        board.begin.store(5_000_000, Relaxed);
+        let span = board.span(&crowd);
+        let [start, end] = [span.start, span.end].map(|it| it - board.origin);
+        assert_eq!(start, Duration::from_millis(5 + 12));
+        assert_eq!(end, Duration::from_millis(5 + 72));
+    }
+
+    #[test]
+    fn a_crowd_is_no_larger_than_the_next_and_those_up_to_the_cores_are_one() {
+        let mut lab = Lab::new(Mode::Full, Some(1), machine::Machine::look_at());
+        lab.machine.cores = 100;
+        let crowds = crowds(&lab);
+        let (processes, threads) = crowds.split_at(crowds.len() / 2);
+        let names: Vec<String> = processes.iter().map(Crowd::to_string).collect();
+        assert_eq!(
+            names,
+            [
+                "100 processes that compute",
+                "1000 processes that compute",
+                "4000 processes that compute",
+                "8000 processes that compute",
+                "1000 processes that sleep",
+                "8000 processes that sleep"
+            ]
+        );
+        let as_processes = threads.iter().map(|it| Crowd {
+            processes: true,
+            ..*it
+        });
+        assert!(as_processes.eq(processes.iter().copied()), "{threads:?}");
+    }
+
+    #[test]
+    fn half_of_what_a_limit_leaves_is_left_alone() {
+        let fits = |workers| {
+            let limit = Limit::new("pid_max", Some(300), 100);
+            fits(&crowd(true, true, workers), &[limit])
+        };
+        // With the bystander and the master they are a hundred.
+        assert!(fits(98).is_ok());
+        let error = fits(99).expect_err("it is one too many");
+        assert_eq!(error.to_string(), "pid_max leaves room for 200 only");
+        assert!(super::fits(&crowd(true, true, 99), &[]).is_ok());
+    }
+
+    #[test]
+    fn each_worker_needs_memory_and_each_thread_address_space() {
+        let most = |processes, space| -> Vec<Option<u64>> {
+            let limits = limits_of_memory(&crowd(processes, true, 1), 1 << 30, space);
+            limits.iter().map(|limit| limit.most).collect()
+        };
+        assert_eq!(most(false, 400 << 20), [Some(4096), Some(200)]);
+        assert_eq!(most(false, RLIM_INFINITY), [Some(4096)]);
+        assert_eq!(most(true, 400 << 20), [Some(4096)]);
+    }
+
+    #[test]
+    fn threads_are_compared_with_threads_and_processes_with_processes() {
+        let cases = [
+            case(crowd(true, true, 1000), 3.0),
+            case(crowd(true, true, 8), 4.0),
+            case(crowd(true, false, 8), 6.0),
+            case(crowd(false, true, 1000), 5.0),
+            case(crowd(false, true, 8), 10.0),
+        ];
+        let computed = |case| computed(case, &cases).map(|figure| figure.interval.median);
+        let all: Vec<_> = cases.iter().map(computed).collect();
+        assert_eq!(all, [0.75, 1.0, 1.5, 0.5, 1.0].map(Some));
+        assert!(super::computed(&cases[0], &cases[..1]).is_none());
+        // Each line of a plot has one kind of crowd.
+        let figure = |case: &Case| Some(case.figure(Unit::Count, |sample| sample.tasks));
+        let plot = plot(&cases, "", Axis::linear("", Unit::Count), figure);
+        let lines = plot.lines.iter().map(|line| {
+            let points = line.points.iter().map(|point| (point.x, point.y.median));
+            (line.name.as_str(), points.collect::<Vec<_>>())
+        });
+        assert_eq!(
+            lines.collect::<Vec<_>>(),
+            [
+                ("processes that compute", vec![(1000.0, 3.0), (8.0, 4.0)]),
+                ("threads that compute", vec![(1000.0, 5.0), (8.0, 10.0)]),
+                ("processes that sleep", vec![(8.0, 6.0)]),
+            ]
+        );
     }
 
     #[test]
@@ -544,5 +665,21 @@ mod tests {
         let reason = judged(8, 100, 1.0, 1.0).reason;
         assert!(reason.ends_with("thousands were not tried"), "{reason}");
         assert_eq!(judge(&[], 2).verdict, Verdict::NotMeasured);
+        // One for each core is no crowd.
+        let alone = [case(crowd(true, true, 8), 1.0)];
+        assert_eq!(judge(&alone, 8).verdict, Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn the_headline_tells_what_is_computed_with_the_largest_crowd_of_either_kind() {
+        let finding = judged(8, 1000, 0.97, 0.9);
+        assert_eq!(
+            finding.headline,
+            "computed: 0.97 × [0.97, 0.97] with 1000 processes that compute, 0.90 × [0.90, 0.90] with 1000 \
+             processes that sleep"
+        );
+        let late = "at the median 0 ns [0 ns, 0 ns] with 1000 processes that compute, ";
+        assert!(finding.reason.contains(late), "{}", finding.reason);
+        assert!(!finding.reason.contains("not tried"), "{}", finding.reason);
     }
 }

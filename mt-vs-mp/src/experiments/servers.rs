@@ -23,7 +23,7 @@ use crate::{
         verdict::{self, Verdict},
     },
     lab::{
-        Lab, Measured,
+        Lab, Measured, Mode,
         role::{NoRoom, Role},
         trial,
     },
@@ -200,8 +200,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
             Err(error) => return Err(error),
         }
     }
-    let parts = &PARTS[..lab.mode.pick(1, 3, 3)];
-    let rates: Vec<f64> = parts.iter().map(|part| round(slowest * part)).collect();
+    let rates = open_rates(slowest, &PARTS[..lab.mode.pick(1, 3, 3)]);
 
     let crashes_of = |variant| Crashes {
         variant,
@@ -231,7 +230,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
         time_plot(&cases, &rates, "median", |it| it.median),
         time_plot(&cases, &rates, "99th percentile", |it| it.percentile_99),
     ];
-    if closed_loops < CLOSED_LOOPS.len() {
+    if lab.mode == Mode::Quick {
         let why = "four clients for each worker: --quick has no time for them";
         finding.left_out.push(why.to_owned());
     }
@@ -241,6 +240,11 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
         finding.left_out.push(why.to_owned());
     }
     Ok(finding)
+}
+
+/// The rates of the open loops: so low that also the slowest model keeps up.
+fn open_rates(slowest: f64, parts: &[f64]) -> Vec<f64> {
+    parts.iter().map(|part| round(slowest * part)).collect()
 }
 
 /// To two digits.
@@ -424,6 +428,25 @@ fn range(figures: &[Figure]) -> String {
 mod tests {
     use super::*;
 
+    fn case(model: usize, rates: &[f64]) -> Case {
+        let plan = Plan {
+            model,
+            closed_loops: rates.len(),
+            closed_span: 0,
+            open_rates: Vec::new(),
+            open_span: 0,
+        };
+        let sample = Sample {
+            rates: rates.to_vec(),
+            times: Vec::new(),
+            memory: None,
+        };
+        Case {
+            variant: plan,
+            samples: vec![sample; 9],
+        }
+    }
+
     /// For each model: how many other requests a crash takes, whether the next one is answered, and
     /// the rate of each closed loop.
     fn judged(lost: [usize; 3], again: [bool; 3], rates: [[f64; 4]; 3]) -> Finding {
@@ -437,22 +460,7 @@ mod tests {
                 variant: model,
                 samples: vec![crash],
             });
-            let plan = Plan {
-                model,
-                closed_loops: CLOSED_LOOPS.len(),
-                closed_span: 0,
-                open_rates: Vec::new(),
-                open_span: 0,
-            };
-            let sample = Sample {
-                rates: rates[model].to_vec(),
-                times: Vec::new(),
-                memory: None,
-            };
-            cases.push(Case {
-                variant: plan,
-                samples: vec![sample; 9],
-            });
+            cases.push(case(model, &rates[model]));
         }
         judge(&cases, &crashes)
     }
@@ -493,10 +501,34 @@ mod tests {
         ] {
             assert!(finding.reason.contains(part), "{}", finding.reason);
         }
+        assert_eq!(
+            finding.headline,
+            "others lost by a crash: 0, 15, 3 of 15; threads / prefork: 1.00 to 1.50 times"
+        );
     }
 
     #[test]
-    fn a_rate_has_two_digits() {
+    fn there_is_a_client_for_each_worker_or_there_are_four() {
+        let cases = [0, 1, 2].map(|model| case(model, &[1.0; 4]));
+        let text = |cell: &Cell| match cell {
+            Cell::Text(text) => text.clone(),
+            other => panic!("{other:?} is no text"),
+        };
+        let rows = rate_table(&cases).rows;
+        // Of each loop, the row of the first model.
+        let loops = rows
+            .iter()
+            .step_by(3)
+            .map(|row| [0, 1].map(|it| text(&row[it])));
+        assert_eq!(
+            loops.collect::<Vec<_>>(),
+            [["20", "16"], ["1", "16"], ["20", "64"], ["1", "64"]]
+        );
+    }
+
+    #[test]
+    fn a_rate_has_two_digits_and_is_a_part_of_what_the_slowest_can_do() {
+        assert_eq!(open_rates(12_345.0, PARTS), [620.0, 2500.0, 6200.0]);
         assert_eq!(round(12_345.0), 12_000.0);
         assert_eq!(round(987.0), 990.0);
     }

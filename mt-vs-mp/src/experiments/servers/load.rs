@@ -18,7 +18,7 @@ use std::{
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::lab::role::Role;
+use crate::{experiments::percentile, lab::role::Role};
 
 /// The length of an answer without its head, in bytes.
 const ANSWER: usize = 1024;
@@ -36,6 +36,15 @@ pub struct Load {
     pub span: u64,
     /// How many requests of all clients together are due in a second. `None`: a closed loop.
     pub rate: Option<f64>,
+}
+
+impl Load {
+    /// How long after the beginning a client's next request is due in an open loop of this rate, if
+    /// so many of the client's requests have been answered. The clients take turns.
+    fn due(&self, rate: f64, client: usize, answers: usize) -> Duration {
+        let before = answers * self.clients + client;
+        Duration::from_secs_f64(before as f64 / rate)
+    }
 }
 
 /// How all clients together were served.
@@ -77,21 +86,24 @@ pub static LOAD: Role<Load, Served> = Role {
             }
             anyhow::Ok(answers)
         })?;
-        let begin = begin.get().context("nobody began")?;
-        let last = answers.iter().map(|it| it.last).max();
-        let span = last.context("there are no clients")?.duration_since(*begin);
-        let mut times: Vec<f64> = answers.into_iter().flat_map(|it| it.times).collect();
-        times.sort_by(f64::total_cmp);
-        ensure!(!times.is_empty(), "nothing was asked");
-        let percentile = |percent| times[(times.len() - 1) * percent / 100];
-        Ok(Served {
-            rate: times.len() as f64 / span.as_secs_f64(),
-            median: percentile(50),
-            percentile_99: percentile(99),
-            worst: percentile(100),
-        })
+        served(answers, *begin.get().context("nobody began")?)
     },
 };
+
+/// What all clients together say of the time from `begin` until the last of them was done.
+fn served(answers: Vec<Answers>, begin: Instant) -> anyhow::Result<Served> {
+    let last = answers.iter().map(|it| it.last).max();
+    let span = last.context("there are no clients")?.duration_since(begin);
+    let mut times: Vec<f64> = answers.into_iter().flat_map(|it| it.times).collect();
+    times.sort_by(f64::total_cmp);
+    ensure!(!times.is_empty(), "nothing was asked");
+    Ok(Served {
+        rate: times.len() as f64 / span.as_secs_f64(),
+        median: percentile(&times, 50),
+        percentile_99: percentile(&times, 99),
+        worst: percentile(&times, 100),
+    })
+}
 
 /// The answers that a client received.
 struct Answers {
@@ -127,11 +139,7 @@ impl Client {
         loop {
             let due = match load.rate {
                 None => Instant::now(),
-                Some(rate) => {
-                    // The clients take turns.
-                    let before = times.len() * load.clients + number;
-                    begin + Duration::from_secs_f64(before as f64 / rate)
-                }
+                Some(rate) => begin + load.due(rate, number, times.len()),
             };
             // In a closed loop each client asks at least once, so that there is a time.
             let may_end = load.rate.is_some() || !times.is_empty();
@@ -167,8 +175,7 @@ impl Client {
             ensure!(read > 0, "a server broke off its answer");
             filled += read;
             let received = &self.received[..filled];
-            let head = received.windows(4).position(|four| four == b"\r\n\r\n");
-            if head.is_some_and(|head| filled >= head + 4 + ANSWER) {
+            if is_whole(received) {
                 ensure!(received.starts_with(b"HTTP/1.1 200 "), "a server refused");
                 break;
             }
@@ -190,4 +197,91 @@ pub fn connect(port: u16) -> anyhow::Result<TcpStream> {
 pub fn request(target: &str, is_last: bool) -> String {
     let connection = if is_last { "Connection: close\r\n" } else { "" };
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{connection}\r\n")
+}
+
+/// Whether all of an answer has been received.
+fn is_whole(received: &[u8]) -> bool {
+    let head = received.windows(4).position(|four| four == b"\r\n\r\n");
+    head.is_some_and(|head| received.len() >= head + 4 + ANSWER)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, net::TcpListener};
+
+    use super::*;
+
+    fn load(port: u16) -> Load {
+        Load {
+            port,
+            clients: 4,
+            requests_per_connection: 2,
+            span: 0,
+            rate: None,
+        }
+    }
+
+    #[test]
+    fn in_an_open_loop_the_clients_take_turns() {
+        let due = |client, answers| load(0).due(1000.0, client, answers);
+        assert_eq!(due(0, 0), Duration::ZERO);
+        assert_eq!(due(3, 0), Duration::from_millis(3));
+        assert_eq!(due(1, 2), Duration::from_millis(9));
+    }
+
+    #[test]
+    fn the_rate_is_that_of_all_clients_until_the_last_is_done() {
+        let begin = Instant::now();
+        let client = |times: &[f64], seconds| Answers {
+            times: times.to_vec(),
+            last: begin + Duration::from_secs(seconds),
+        };
+        let clients = vec![client(&[3.0, 1.0], 1), client(&[2.0], 2)];
+        let served = served(clients, begin).expect("there are answers");
+        assert_eq!(served.rate, 1.5);
+        assert_eq!((served.median, served.worst), (2.0, 3.0));
+        assert!(super::served(vec![client(&[], 1)], begin).is_err());
+    }
+
+    fn head_and(bytes: usize) -> Vec<u8> {
+        let mut answer = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+        answer.resize(answer.len() + bytes, b'x');
+        answer
+    }
+
+    #[test]
+    fn an_answer_that_lacks_a_byte_is_not_whole() {
+        assert!(is_whole(&head_and(ANSWER)));
+        assert!(!is_whole(&head_and(ANSWER - 1)));
+        assert!(!is_whole(&[b'x'; 2 * ANSWER]));
+    }
+
+    #[test]
+    fn a_connection_has_so_many_requests_and_the_last_one_closes_it() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let port = listener.local_addr().expect("it has an address").port();
+        // Two requests on each connection. The last answer is broken off.
+        let server = thread::spawn(move || -> io::Result<Vec<bool>> {
+            let mut closes = Vec::new();
+            for bytes in [[ANSWER, ANSWER], [ANSWER, ANSWER - 1]] {
+                let (mut connection, _) = listener.accept()?;
+                for bytes in bytes {
+                    let mut request = [0; 1024];
+                    let read = connection.read(&mut request)?;
+                    let request = String::from_utf8_lossy(&request[..read]);
+                    closes.push(request.contains("\r\nConnection: close\r\n"));
+                    connection.write_all(&head_and(bytes))?;
+                }
+            }
+            Ok(closes)
+        });
+        let mut client = Client::new(load(port));
+        for _ in 0..3 {
+            client.ask().expect("it is answered");
+        }
+        let error = client.ask().expect_err("the answer lacks a byte");
+        assert_eq!(error.to_string(), "a server broke off its answer");
+        let closes = server.join().expect("it does not panic");
+        assert_eq!(closes.expect("all asked"), [false, true, false, true]);
+    }
 }
