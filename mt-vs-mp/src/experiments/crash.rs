@@ -199,15 +199,22 @@ fn count(cases: &[bool]) -> String {
 mod tests {
     use super::*;
 
-    /// A good case of processes, another case of processes, and two cases of threads.
-    fn verdict(process_alive: bool, thread_alive: [bool; 2]) -> Verdict {
-        let case = |model, master_lives| Case {
+    /// The rows of [`MODELS`].
+    const ROWS: [usize; 3] = [0, 1, 2];
+
+    fn case(model: usize, master_lives: bool, lost: usize) -> Case {
+        Case {
             variant: Variant { model, ending: 0 },
             master_lives,
             end: String::new(),
-            lost: if master_lives { 0 } else { OTHERS },
-        };
-        let [threads, processes] = [0, 1];
+            lost,
+        }
+    }
+
+    /// A good case of processes, another case of processes, and two cases of threads.
+    fn verdict(process_alive: bool, thread_alive: [bool; 2]) -> Verdict {
+        let case = |model, alive| case(model, alive, if alive { 0 } else { OTHERS });
+        let [threads, processes, _] = ROWS;
         judge(&[
             case(processes, true),
             case(processes, process_alive),
@@ -223,5 +230,26 @@ mod tests {
         assert_eq!(verdict(true, [true, false]), Verdict::Depends);
         assert_eq!(verdict(true, [true, true]), Verdict::Fails);
         assert_eq!(verdict(false, [false, false]), Verdict::Depends);
+    }
+
+    #[test]
+    fn a_result_that_is_lost_counts_also_if_the_master_lives() {
+        let [threads, processes, hybrid] = ROWS;
+        let finding = judge(&[
+            case(processes, true, 0),
+            case(processes, true, 1),
+            case(threads, false, OTHERS),
+            case(hybrid, true, 1),
+        ]);
+        assert_eq!(finding.verdict, Verdict::Depends);
+        assert_eq!(
+            finding.reason,
+            "a crashed process left the others alone in 1 of 2 cases; a crashed thread took all with it in \
+             1 of 1 cases: a panic ends only its own thread"
+        );
+        assert_eq!(
+            finding.headline,
+            "results of the others lost, of 6: threads 3, processes 1, hybrid 1"
+        );
     }
 }

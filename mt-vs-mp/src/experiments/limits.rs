@@ -149,14 +149,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     let memory = proof.as_ref().ok().and_then(|proof| proof.memory);
     let mut left_out = Vec::new();
     if let Some(memory) = memory {
-        let each = memory + KERNEL;
-        let available = machine::available_memory();
-        let name = format!(
-            "memory: {} available, {} for a process that does nothing",
-            amount(available as f64, Unit::Bytes),
-            amount(each as f64, Unit::Bytes)
-        );
-        limits.push(Limit::new(name, Some(available / each), 0));
+        limits.push(limit_of_memory(machine::available_memory(), memory));
     } else {
         left_out.push("memory: what a process takes was not measured".to_owned());
     }
@@ -199,6 +192,17 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     Ok(finding)
 }
 
+/// How many processes fit into the memory that is available, if each maps so much of it.
+fn limit_of_memory(available: u64, mapped: u64) -> Limit {
+    let each = mapped + KERNEL;
+    let name = format!(
+        "memory: {} available, {} for a process that does nothing",
+        amount(available as f64, Unit::Bytes),
+        amount(each as f64, Unit::Bytes)
+    );
+    Limit::new(name, Some(available / each), 0)
+}
+
 /// Without a proof it is unclear, even if the system names its limits.
 fn judge(lowered: &str, proof: &Result<Refusal, String>, limits: &[Limit]) -> Finding {
     let as_it_is = match process_limits::first(limits) {
@@ -228,6 +232,13 @@ fn judge(lowered: &str, proof: &Result<Refusal, String>, limits: &[Limit]) -> Fi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_also_takes_memory_of_the_kernel() {
+        let limit = limit_of_memory(1 << 30, 108 << 10);
+        let name = "memory: 1.00 GiB available, 128 KiB for a process that does nothing";
+        assert_eq!(limit, Limit::new(name, Some(8192), 0));
+    }
 
     #[test]
     fn only_a_refused_process_proves_a_limit() {

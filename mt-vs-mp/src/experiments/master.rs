@@ -250,11 +250,15 @@ mod tests {
 
     #[test]
     fn only_workers_that_nobody_prepared_count() {
-        let verdict = |processes| {
+        let judged = |processes| {
             let alive = [(&WAYS[0], 0), (&WAYS[1], processes), (&WAYS[2], 3)];
-            judge(&alive).verdict
+            judge(&alive)
         };
-        assert_eq!(verdict(0), Verdict::Holds);
-        assert_eq!(verdict(3), Verdict::Depends);
+        assert_eq!(judged(0).verdict, Verdict::Holds);
+        assert_eq!(judged(3).verdict, Verdict::Depends);
+        assert_eq!(
+            judged(3).headline,
+            "alive after the master, of 3: threads 0, processes 3"
+        );
     }
 }

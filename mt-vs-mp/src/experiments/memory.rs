@@ -16,7 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
 use super::Experiment;
@@ -286,16 +285,19 @@ fn parents(mode: Mode, left_out: &mut Vec<String>) -> Vec<Parent> {
 /// [`NoRoom`] with the cause, if this parent has to be left out.
 fn try_out(&parent: &Parent) -> anyhow::Result<()> {
     fits(parent.memory, machine::available_memory())?;
-    let huge = trial::run(&COSTS, &parent)?.huge;
+    Ok(as_asked(parent, trial::run(&COSTS, &parent)?.huge)?)
+}
+
+/// The system need not do as it is asked: so many bytes of the parent's memory lie in huge pages.
+fn as_asked(parent: Parent, huge: f64) -> Result<(), NoRoom> {
     let mostly = huge > parent.memory as f64 / 2.0;
-    ensure!(
-        mostly == (parent.pages == Pages::Huge),
-        NoRoom(format!(
-            "the system has put {} of it in huge pages",
-            amount(huge, Unit::Bytes)
-        ))
-    );
-    Ok(())
+    if mostly == (parent.pages == Pages::Huge) {
+        return Ok(());
+    }
+    let huge = amount(huge, Unit::Bytes);
+    Err(NoRoom(format!(
+        "the system has put {huge} of it in huge pages"
+    )))
 }
 
 /// At most half of the available memory is used: other programs may need the rest meanwhile.
@@ -431,23 +433,26 @@ fn judge(cases: &[Case]) -> Finding {
 mod tests {
     use super::*;
 
-    /// Each parent has this memory in MiB, and the time of a fork. A spawn takes 9.
-    fn judged(parents: &[(u64, Pages, Option<f64>)]) -> Finding {
-        let case = |&(mib, pages, fork): &(u64, Pages, _)| Measured {
-            variant: Parent {
-                memory: mib * MIB,
-                pages,
-            },
-            samples: vec![
-                Costs {
-                    spawn: 9.0,
-                    fork,
-                    ..Costs::default()
-                };
-                8
-            ],
+    /// The parent has this memory in MiB, and a fork takes this time. A thread takes 1, and a spawn 9.
+    fn case((mib, pages, fork): (u64, Pages, Option<f64>)) -> Case {
+        let variant = Parent {
+            memory: mib * MIB,
+            pages,
         };
-        judge(&parents.iter().map(case).collect::<Vec<_>>())
+        let costs = Costs {
+            thread: 1.0,
+            spawn: 9.0,
+            fork,
+            ..Costs::default()
+        };
+        Case {
+            variant,
+            samples: vec![costs; 8],
+        }
+    }
+
+    fn judged(parents: &[(u64, Pages, Option<f64>)]) -> Finding {
+        judge(&parents.iter().copied().map(case).collect::<Vec<_>>())
     }
 
     #[test]
@@ -484,6 +489,8 @@ mod tests {
             "{}",
             finding.headline
         );
+        let why = "refutes \"however much\"";
+        assert!(finding.reason.ends_with(why), "{}", finding.reason);
     }
 
     #[test]
@@ -512,5 +519,64 @@ mod tests {
         assert!(fits(256 << 20, 512 << 20).is_ok());
         let error = fits(257 << 20, 512 << 20).expect_err("it is too much");
         assert!(error.to_string().starts_with("only 512 MiB is available"));
+    }
+
+    #[test]
+    fn a_parent_whose_memory_lies_in_other_pages_than_it_asked_for_is_left_out() {
+        let left_out = |pages| {
+            let memory = 32 * MIB;
+            // This many MiB lie in huge pages.
+            [0, 15, 17, 32].map(|huge| {
+                let huge = (huge * MIB) as f64;
+                as_asked(Parent { memory, pages }, huge).is_err()
+            })
+        };
+        assert_eq!(left_out(Pages::Small), [false, false, true, true]);
+        assert_eq!(left_out(Pages::Huge), [true, true, false, false]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn all_parents_but_the_one_without_memory_are_tried_with_both_sizes_of_pages() {
+        let mut left_out = Vec::new();
+        let parents = parents(Mode::Default, &mut left_out);
+        let names: Vec<String> = parents.iter().map(Parent::to_string).collect();
+        assert_eq!(
+            names,
+            [
+                "no memory",
+                "64.0 MiB",
+                "64.0 MiB in huge pages",
+                "256 MiB",
+                "256 MiB in huge pages"
+            ]
+        );
+        assert_eq!(left_out, ["1 GiB and 4 GiB: only with --full"]);
+    }
+
+    #[test]
+    fn each_line_of_the_plot_has_its_own_parents_and_a_single_point_is_not_drawn() {
+        let lines = |parents: &[_]| -> Vec<String> {
+            let cases: Vec<Case> = parents.iter().copied().map(case).collect();
+            let lines = plot(&cases).lines.into_iter().map(|line| {
+                let points = line.points.iter();
+                let times: Vec<f64> = points.map(|point| point.y.median).collect();
+                format!("{}: {times:?}", line.name)
+            });
+            lines.collect()
+        };
+        let parents = [
+            (0, Pages::Small, Some(2.0)),
+            (64, Pages::Small, Some(3.0)),
+            (64, Pages::Huge, Some(4.0)),
+        ];
+        let [thread, fork, huge, spawn] = [
+            "thread: [1.0, 1.0]",
+            "fork: [2.0, 3.0]",
+            "fork, huge pages: [2.0, 4.0]",
+            "spawn: [9.0, 9.0]",
+        ];
+        assert_eq!(lines(&parents), [thread, fork, huge, spawn]);
+        assert_eq!(lines(&parents[..2]), [thread, fork, spawn]);
     }
 }

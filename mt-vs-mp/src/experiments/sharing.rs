@@ -278,12 +278,15 @@ fn judge(runs: &[Measured<usize, Run>]) -> Finding {
 mod tests {
     use super::*;
 
-    fn verdict(careless: u64, mutex: u64) -> Verdict {
-        let run = |variant, lost: [u64; 2]| Measured {
+    fn lost(variant: usize, lost: [u64; 2]) -> Measured<usize, Run> {
+        Measured {
             variant,
             samples: lost.map(|lost| Run { lost, seconds: 1.0 }).into(),
-        };
-        judge(&[run(0, [0, careless]), run(1, [0, mutex])]).verdict
+        }
+    }
+
+    fn verdict(careless: u64, mutex: u64) -> Verdict {
+        judge(&[lost(0, [0, careless]), lost(1, [0, mutex])]).verdict
     }
 
     #[test]
@@ -295,5 +298,14 @@ mod tests {
     #[test]
     fn a_mutex_that_loses_one_count_refutes_it() {
         assert_eq!(verdict(17, 1), Verdict::Fails);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_count_of_a_process_that_reaches_its_parent_refutes_it() {
+        const COPIES: usize = 3;
+        let verdict = |copies| judge(&[lost(0, [0, 17]), lost(COPIES, copies)]).verdict;
+        assert_eq!(verdict([ALL, ALL]), Verdict::Holds);
+        assert_eq!(verdict([ALL, ALL - 1]), Verdict::Fails);
     }
 }

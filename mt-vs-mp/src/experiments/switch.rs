@@ -358,8 +358,35 @@ mod tests {
         assert!(round_trip_by_pipe(&mut sent, &mut io::empty()).is_err());
     }
 
+    /// All stretches together take at least ten times as long as the shortest.
+    #[test]
+    fn the_time_of_a_round_trip_is_the_least_of_ten_means() {
+        let setting = Setting {
+            place: Place::Free,
+            working_set: 0,
+            round_trips: 1000,
+        };
+        let mut trips = 0;
+        let start = Instant::now();
+        let least = time(setting, || {
+            trips += 1;
+            Ok(())
+        });
+        let least = least.expect("nothing fails");
+        assert!(least * 1000.0 <= start.elapsed().as_secs_f64());
+        assert_eq!(trips, 1100, "ten stretches, and one that does not count");
+    }
+
+    #[test]
+    fn going_through_memory_changes_a_byte_of_each_cache_line() {
+        let mut memory = [255; 130];
+        go_through(&mut memory);
+        let changed = (0..130).filter(|&place| memory[place] == 0);
+        assert_eq!(changed.collect::<Vec<_>>(), [0, 64, 128]);
+    }
+
     /// Threads take one second, processes the given time, and channels a fiftieth of that time.
-    fn judged<const N: usize>(processes: [(Place, usize, f64); N]) -> Verdict {
+    fn judged<const N: usize>(processes: [(Place, usize, f64); N]) -> Finding {
         let (mut settings, mut times) = (Vec::new(), Vec::new());
         for (place, working_set, seconds) in processes {
             let setting = Setting {
@@ -374,27 +401,48 @@ mod tests {
                 times.push(Measured { variant, samples });
             }
         }
-        judge(&settings, &times).verdict
+        judge(&settings, &times)
     }
 
     #[test]
     fn the_same_pipes_decide_whatever_channels_can_do() {
         let [one, far] = [Place::One(0), Place::Far(0, 1)];
-        assert_eq!(judged([(one, 0, 1.1), (far, 0, 1.0)]), Verdict::Fails);
-        assert_eq!(judged([(one, 0, 3.0), (far, 0, 2.5)]), Verdict::Holds);
+        let verdict = |processes| judged(processes).verdict;
+        assert_eq!(verdict([(one, 0, 1.1), (far, 0, 1.0)]), Verdict::Fails);
+        assert_eq!(verdict([(one, 0, 3.0), (far, 0, 2.5)]), Verdict::Holds);
         assert_eq!(
-            judged([(one, 0, 1.1), (one, 1 << 20, 3.0)]),
+            verdict([(one, 0, 1.1), (one, 1 << 20, 3.0)]),
             Verdict::Depends
+        );
+    }
+
+    #[test]
+    fn the_reason_has_the_range_of_all_and_each_place_without_memory() {
+        let [one, far] = [Place::One(0), Place::Far(0, 1)];
+        let finding = judged([(one, 0, 1.1), (one, 1 << 20, 3.0), (far, 0, 1.2)]);
+        let to_threads =
+            "1.10 × [1.10, 1.10] on processor 0, 1.20 × [1.20, 1.20] on processors 0 and 1";
+        let to_channels =
+            "50.0 × [50.0, 50.0] on processor 0, 50.0 × [50.0, 50.0] on processors 0 and 1";
+        assert_eq!(
+            finding.reason,
+            format!(
+                "over the same pipes, processes take 1.10 × to 3.00 × as long as threads; without memory, \
+                 {to_threads}; compared with threads over channels, {to_channels}"
+            )
+        );
+        assert_eq!(
+            finding.headline,
+            format!("processes / threads: {to_threads}")
         );
     }
 
     #[test]
     fn those_on_any_processor_decide_only_where_none_is_pinned() {
         let one = Place::One(0);
-        assert_eq!(
-            judged([(one, 0, 1.1), (Place::Free, 0, 9.0)]),
-            Verdict::Fails
-        );
-        assert_eq!(judged([(Place::Free, 0, 9.0)]), Verdict::Holds);
+        let both = judged([(one, 0, 1.1), (Place::Free, 0, 9.0)]);
+        assert_eq!(both.verdict, Verdict::Fails);
+        let none_pinned = judged([(Place::Free, 0, 9.0)]);
+        assert_eq!(none_pinned.verdict, Verdict::Holds);
     }
 }

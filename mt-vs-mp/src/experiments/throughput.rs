@@ -123,6 +123,14 @@ impl Setup {
         self.processes * self.threads
     }
 
+    /// What it is to do: each of its workers has this number of tasks.
+    fn job(self, kind: usize, tasks_per_worker: u32) -> Job {
+        Job {
+            kind,
+            tasks: tasks_per_worker * self.workers() as u32,
+        }
+    }
+
     fn name(self) -> String {
         let way = WAYS[self.way].name;
         match self.processes > 1 && self.threads > 1 {
@@ -222,13 +230,9 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
         };
         let budget = lab.budget * kind.share / 100;
         let cases = lab.alternate_groups(budget, setups(lab.workers, kind), |&setup| {
-            let tasks = tasks_per_worker * setup.workers() as u32;
-            let job = Job {
-                kind: number,
-                tasks,
-            };
+            let job = setup.job(number, tasks_per_worker);
             let done = trial::run(&DO_JOB, &(setup, job))?;
-            let (total, right) = (done.total, kind.result * tasks);
+            let (total, right) = (done.total, kind.result * job.tasks);
             ensure!(total == right, "{setup:?} has {total}, not {right}");
             Ok(done)
         })?;
@@ -414,12 +418,30 @@ mod tests {
         );
     }
 
+    #[test]
+    fn up_to_twice_as_many_workers_as_asked_for_are_tried_each_with_as_many_tasks() {
+        let numbers = |workers| -> Vec<usize> {
+            let groups = setups(workers, &KINDS[0]);
+            groups.iter().map(|group| group[0].workers()).collect()
+        };
+        assert_eq!(numbers(1), [1, 2]);
+        assert_eq!(numbers(8), [1, 4, 8, 16]);
+        let hybrid = Setup {
+            way: 0,
+            processes: 2,
+            threads: 3,
+        };
+        assert_eq!(hybrid.job(0, 20).tasks, 120);
+    }
+
     /// A machine with this number of cores. There, serial work takes a second for the tasks of one
     /// worker. The last three parameters are the ratios of processes to threads.
     fn judged(cores: usize, computing: f64, chatty: f64, shared_index: f64) -> Finding {
         let job = |kind: &'static Kind, processes: f64| {
             let case = |variant: Setup| {
                 let ratio = match WAYS[variant.way].name {
+                    // Only as many workers as cores count.
+                    PROCESSES | SHARED_INDEX if variant.workers() != cores => 99.0,
                     PROCESSES => processes,
                     SHARED_INDEX => shared_index,
                     _ => 1.0,
@@ -460,33 +482,70 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn the_reason_tells_equality_as_equality() {
-        let finding = judged(2, 1.02, 8.0, 0.5);
+        let finding = judged(2, 0.95, 8.0, 0.5);
         assert_eq!(
             finding.reason,
             "2 processes take, compared with 2 threads, as long at computing work, far longer at \
              chatty work, less time at chatty work with a shared index, as long at waiting work"
         );
+        assert_eq!(
+            finding.headline,
+            "processes / threads: computing work 0.95 × [0.95, 0.95], chatty work 8.00 × [8.00, 8.00], \
+             waiting work 0.95 × [0.95, 0.95]"
+        );
+        let reason = judged(2, 1.2, 1.2, 1.2).reason;
+        assert!(
+            reason.contains(", a bit longer at computing work, "),
+            "{reason}"
+        );
+    }
+
+    fn case(way: usize, workers: usize, work: f64) -> Case {
+        let variant = Setup {
+            way,
+            processes: 1,
+            threads: workers,
+        };
+        let done = Done {
+            start: 9.0,
+            work,
+            total: 0,
+        };
+        Case {
+            variant,
+            samples: vec![done; 9],
+        }
     }
 
     #[test]
     fn speed_up_is_the_work_done_in_the_same_time() {
-        let case = |way, threads, work| Measured {
-            variant: Setup {
-                way,
-                processes: 1,
-                threads,
-            },
-            samples: vec![
-                Done {
-                    start: 9.0,
-                    work,
-                    total: 0
-                };
-                9
-            ],
-        };
         // Eight do eight times as much in twice the time.
         let speed_up = speed_up(&case(1, 8, 2.0), &case(0, 1, 1.0));
         assert_eq!(speed_up.interval.median, 4.0);
+    }
+
+    #[test]
+    fn each_way_has_a_line_beside_what_would_be_ideal() {
+        let [threads, processes] = [1, 2];
+        let cases = [
+            case(0, 1, 1.0),
+            case(threads, 1, 1.0),
+            case(processes, 1, 2.0),
+            case(threads, 8, 2.0),
+            case(processes, 8, 4.0),
+        ];
+        let plot = speed_up_plot(&KINDS[0], &cases);
+        let lines = plot.lines.iter().map(|line| {
+            let points = line.points.iter().map(|point| (point.x, point.y.median));
+            (line.name.as_str(), points.collect())
+        });
+        assert_eq!(
+            lines.collect::<Vec<(_, Vec<_>)>>(),
+            [
+                (THREADS, vec![(1.0, 1.0), (8.0, 4.0)]),
+                (PROCESSES, vec![(1.0, 0.5), (8.0, 2.0)]),
+                ("ideal", vec![(1.0, 1.0), (8.0, 8.0)]),
+            ]
+        );
     }
 }

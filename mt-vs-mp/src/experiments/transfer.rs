@@ -374,33 +374,70 @@ mod tests {
     use super::*;
     use crate::finding::verdict::Verdict;
 
+    /// The times of messages of two sizes.
+    fn times(variant: usize, small: f64, handed_over: f64, read: f64) -> Times {
+        let small = PerMessage {
+            handed_over: small,
+            read: small,
+        };
+        let large = PerMessage { handed_over, read };
+        Times {
+            variant,
+            samples: vec![vec![small, large]; 9],
+        }
+    }
+
     #[test]
     fn the_largest_messages_and_the_best_way_between_processes_decide() {
-        let times = |variant, small, handed_over, read| Times {
-            variant,
-            samples: vec![
-                vec![
-                    PerMessage {
-                        handed_over: small,
-                        read: small,
-                    },
-                    PerMessage { handed_over, read },
-                ];
-                9
-            ],
-        };
         let judged = |handed_over, read| {
             let process = WAYS.len() - 2;
             let times = [
                 times(0, 50.0, 1.0, 10.0),
                 times(process, 1.0, handed_over, read),
-                times(process + 1, 1.0, 99.0, 99.0),
+                times(process + 1, 1.0, 99.0, 25.0),
             ];
             judge(&[64, 512], &times)
         };
-        assert_eq!(judged(8.0, 30.0).verdict, Verdict::Holds);
-        assert!(judged(8.0, 30.0).reason.contains("takes 8.00 ×"));
+        let finding = judged(8.0, 30.0);
+        assert_eq!(finding.verdict, Verdict::Holds);
+        assert_eq!(
+            finding.reason,
+            "to hand over 512 B, the best way between processes (pipe) takes 8.00 × [8.00, 8.00] as long as a \
+             move to another thread; if the receiver then reads all of it, the best way (ipc-channel) takes \
+             2.50 × [2.50, 2.50] as long"
+        );
         assert_eq!(judged(1.5, 30.0).verdict, Verdict::Fails);
+    }
+
+    #[test]
+    fn a_rate_is_what_is_read_in_a_second() {
+        let plot = plot(&[64, 512], &[times(0, 4.0, 1.0, 2.0)]);
+        let points = plot.lines[0].points.iter();
+        let points: Vec<_> = points.map(|point| (point.x, point.y.median)).collect();
+        assert_eq!(points, [(64.0, 16.0), (512.0, 256.0)]);
+    }
+
+    #[test]
+    fn the_larger_messages_are_the_fewer_they_are_unless_nothing_is_copied_or_read() {
+        let numbers = |mode, copies| -> Vec<[usize; 2]> {
+            let batches = batches(mode, copies);
+            let (pairs, rest) = batches.as_chunks();
+            assert!(rest.is_empty() && pairs.iter().all(|[one, two]| !one.read && two.read));
+            let numbers = pairs.iter().map(|pair| pair.map(|batch| batch.messages));
+            numbers.collect()
+        };
+        for (mode, of_64_bytes, of_32_kib, of_2_mib) in [
+            (Mode::Quick, 300, 32, 2),
+            (Mode::Default, 1000, 128, 2),
+            (Mode::Full, 10_000, 2048, 32),
+        ] {
+            let copied = numbers(mode, true);
+            assert_eq!(
+                [copied[0], copied[3], copied[5]],
+                [[of_64_bytes; 2], [of_32_kib; 2], [of_2_mib; 2]]
+            );
+            assert_eq!(numbers(mode, false)[3], [300, of_32_kib]);
+        }
     }
 
     #[test]

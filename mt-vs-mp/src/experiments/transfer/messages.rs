@@ -153,13 +153,32 @@ mod tests {
         }
     }
 
+    fn batch(size: usize, messages: usize) -> Batch {
+        Batch {
+            size,
+            messages,
+            read: false,
+        }
+    }
+
+    #[test]
+    fn as_many_are_under_way_as_fit_into_64_kib_but_two_at_least_and_250_at_most() {
+        let under_way = [64, 512, 4096, 16 << 20].map(|size| batch(size, 1).under_way());
+        assert_eq!(under_way, [250, 128, 16, 2]);
+    }
+
+    /// The timed messages take no longer than all.
+    #[test]
+    fn the_time_of_a_message_is_a_part_of_the_time_of_all() {
+        let start = Instant::now();
+        let times = send_all(&[batch(4096, 1024)], &mut &b".."[..], |_, _| Ok(()));
+        let times = times.expect("nothing fails");
+        assert!(times[0] * 1024.0 <= start.elapsed().as_secs_f64());
+    }
+
     #[test]
     fn both_sides_agree_on_numbers_and_batches() {
-        let batches = [64, 512].map(|size| Batch {
-            size,
-            messages: 3,
-            read: false,
-        });
+        let batches = [64, 512].map(|size| batch(size, 3));
         let (mut sent, mut received) = (Vec::new(), Vec::new());
         let mut answers = Vec::new();
         let receive = |number, batch| {
