@@ -714,7 +714,7 @@ fn median(cell: &Value) -> f64 {
     let median = cell["figure"]["median"].as_f64();
     median
         .filter(|&median| median > 0.0)
-        .expect("it was measured")
+        .unwrap_or_else(|| panic!("it was not measured: {cell}"))
 }
 
 #[cfg(target_os = "linux")]
