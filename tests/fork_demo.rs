@@ -528,30 +528,25 @@ mod on_linux {
     #[test]
     fn every_child_is_waited_for_however_little_can_be_printed() {
         adopt_orphans();
+        let mut runs = Vec::new();
         for lesson in LESSONS {
-            for bytes in [0, 30, 90] {
-                assert_leaves_no_child(demo!(lesson), bytes, 1);
-            }
+            runs.extend([0, 30, 90].map(|bytes| (demo!(lesson), bytes, 1)));
         }
         // Room for no line, or for the first.
-        for bytes in [0, 30] {
-            assert_leaves_no_child(demo!(), bytes, 1);
-        }
+        runs.extend([0, 30].map(|bytes| (demo!(), bytes, 1)));
         // Room for one more, of the parent or of the child: the other one fails.
-        for _ in 0..10 {
-            assert_leaves_no_child(demo!(), 90, 1);
-        }
+        runs.extend([(); 10].map(|()| (demo!(), 90, 1)));
         // Room for all.
-        for demo in [
-            demo!(),
-            demo!("many"),
-            demo!("copy"),
-            demo!("order"),
-            demo!("exec"),
-            demo!("locked"),
-        ] {
-            assert_leaves_no_child(demo, 1000, 0);
+        runs.push((demo!(), 1000, 0));
+        for lesson in ["many", "copy", "order", "exec", "locked"] {
+            runs.push((demo!(lesson), 1000, 0));
         }
+        // All at once, since `locked` waits for a second.
+        thread::scope(|scope| {
+            for (demo, bytes, code) in runs {
+                scope.spawn(move || assert_leaves_no_child(demo, bytes, code));
+            }
+        });
     }
 
     /// Runs a demo whose output goes to a file that may have no more than `bytes`, and asserts that
