@@ -15,6 +15,29 @@
 //! In reading order, and each module imports only modules that are named after it: [`run`] conducts
 //! the [`experiments`], one file each; [`report`] shows their findings; [`lab`] measures;
 //! [`finding`] is what an experiment returns: figures, tables, plots, and a verdict.
+//!
+//! To read one experiment, these words are enough:
+//!
+//! - A *trial* is one measurement, in a process of its own: this program, started again in the
+//!   *role* that the command line names, with a parameter as JSON. So no measurement influences the
+//!   next one. The threads and processes that a trial starts have the trial's process as their
+//!   *master*. What the role returns is the *sample*. It comes back on the process's stdout, as a
+//!   line of JSON.
+//! - `lab.alternate` measures all *variants* in *rounds*: in each round one trial of each variant,
+//!   in an order that changes. There are at least six rounds, and more while there is time: an
+//!   experiment has its `share` of it. `lab.mode.pick(quick, default, full)` is the value for the
+//!   run's mode.
+//! - `those_that_fit` tries each variant once. If the machine has no room for it (a limit, or the
+//!   system's refusal), it is *left out*, and the report says so. Any other error ends the
+//!   experiment, and the report says "not measured". The run goes on, and its exit code is 1.
+//! - A figure is the median of its samples, with the interval that encloses the true median with at
+//!   least 95%. A ratio is taken round by round, so a slow round does not spoil it.
+//! - `verdict::at_least` and `at_most` compare an interval with a bound. The claim *holds* or
+//!   *fails* if the whole interval is on one side, and is *unclear* if the bound lies inside. Of
+//!   several cases (`by_case`), the verdict *depends* if one holds and another fails. Of several
+//!   statements (`every`), the worst counts.
+//! - Windows has no fork: an experiment that needs it is a module for Unix alone, and is "not
+//!   measured" elsewhere.
 
 use std::process::ExitCode;
 

@@ -282,7 +282,7 @@ fn sleep_until(moment: Instant) {
     thread::sleep(moment.saturating_duration_since(Instant::now()));
 }
 
-/// The median of ten processes.
+/// The median of about ten of the processes.
 fn memory_of_processes(ids: &[u32]) -> Option<f64> {
     let ten = ids.iter().step_by(ids.len().div_ceil(10));
     let memory = ten.filter_map(|&id| Some(memory_use::of(id)?.private as f64));
@@ -306,7 +306,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     let mut left_out = Vec::new();
     let crowds = lab.those_that_fit(crowds(lab), &mut left_out, |crowd| {
         room_for(crowd)?;
-        // Fails if the system refuses any of the members.
+        // A rehearsal: it fails if the system refuses any of the members.
         trial::run(&SCALE, &Crowd { span: 1, ..*crowd }).map(drop)
     })?;
     let groups = crowds.chunk_by(|one, other| one.processes == other.processes);
@@ -351,6 +351,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
 /// processors.)
 fn crowds(lab: &Lab) -> Vec<Crowd> {
     let cores = lab.machine.cores;
+    // With --quick, by default, and with --full.
     let (computing, sleeping, span): (&[usize], &[usize], u64) = lab.mode.pick(
         (&[100], &[], 10),
         (&[1000], &[1000], 60),
@@ -576,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_is_no_larger_than_the_next_and_those_up_to_the_cores_are_one() {
+    fn the_crowds_of_a_full_run_are_the_same_for_processes_and_threads() {
         let mut lab = Lab::new(Mode::Full, Some(1), machine::Machine::look_at());
         lab.machine.cores = 100;
         let crowds = crowds(&lab);

@@ -64,7 +64,7 @@ pub const EXPERIMENT: Experiment = Experiment {
 const FAR_MORE: f64 = 2.0;
 
 /// How much memory each partner goes through when it has the byte, in bytes: none, an amount that
-/// fits into the nearest cache, and one that does not.
+/// fits into the caches of one core, and one that fills most of them.
 const WORKING_SETS: [usize; 3] = [0, 64 << 10, 1 << 20];
 
 /// What the two partners are, and how the byte goes.
@@ -244,6 +244,8 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     let mut left_out = Vec::new();
     let mut settings = Vec::new();
     let mut variants = Vec::new();
+    // One processor for both; two that share a cache, and two that share none, if there are such;
+    // and any. Where nothing can be pinned, any alone.
     for place in place::for_two(&mut left_out) {
         for working_set in WORKING_SETS {
             // Unpinned, the system's choice of a processor matters more than the memory.
