@@ -34,8 +34,8 @@
 //!   least 95%. A ratio is taken round by round, so a slow round does not spoil it.
 //! - `verdict::at_least` and `at_most` compare an interval with a bound. The claim *holds* or
 //!   *fails* if the whole interval is on one side, and is *unclear* if the bound lies inside. Of
-//!   several cases (`by_case`), the verdict *depends* if one holds and another fails. Of several
-//!   statements (`every`), the worst counts.
+//!   several cases (`by_case`), the verdict *depends* if one holds and another fails; otherwise it
+//!   is unclear if one of them is. Of several statements (`every`), the worst counts.
 //! - Windows has no fork: an experiment that needs it is a module for Unix alone, and is "not
 //!   measured" elsewhere.
 

@@ -245,7 +245,7 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
     let mut settings = Vec::new();
     let mut variants = Vec::new();
     // One processor for both; two that share a cache, and two that share none, if there are such;
-    // and any. Where nothing can be pinned, any alone.
+    // and `Place::Free`, not pinned. (If nothing can be pinned, that alone.)
     for place in place::for_two(&mut left_out) {
         for working_set in WORKING_SETS {
             // Unpinned, the system's choice of a processor matters more than the memory.
