@@ -37,7 +37,7 @@
 //!   several cases (`by_case`), the verdict *depends* if one holds and another fails; otherwise it
 //!   is unclear if one of them is. Of several statements (`every`), the worst counts.
 //! - Windows has no fork: an experiment that needs it is a module for Unix alone, and is "not
-//!   measured" elsewhere.
+//!   measured" elsewhere. The others run there too.
 
 use std::process::ExitCode;
 
