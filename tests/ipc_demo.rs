@@ -740,10 +740,10 @@ fn a_process_says_that_its_parent_has_closed_the_connection() {
     let name = directory.join("socket");
     let socket = std::os::unix::net::UnixListener::bind(&name).expect("a socket can be made");
     let name = name.to_str().expect("it is UTF-8");
+    // In another thread: if the child never connects, this is a failure here, and no hang.
+    std::thread::spawn(move || drop(socket.accept()));
     let child = demo!("--child", "fd-receiver", name).spawn();
-    let child = child.expect("the demo can be started");
-    drop(socket.accept().expect("the child connects"));
-    let output = finish(child);
+    let output = finish(child.expect("the demo can be started"));
     assert_eq!(output.status.code(), Some(1));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(errors, "ipc-demo: the parent has closed the connection\n");
