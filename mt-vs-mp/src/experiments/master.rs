@@ -8,7 +8,8 @@
 use std::{
     io::{self, Read, Write},
     os::fd::AsFd,
-    thread,
+    process::Child,
+    slice, thread,
 };
 
 use anyhow::{Context, ensure};
@@ -179,8 +180,11 @@ static OBSERVE: Role<usize, usize> = Role {
 
         // Each worker writes one byte when it has begun. A master that fails writes something else.
         let mut begun = [0; WORKERS];
-        let read = answers.read_exact(&mut begun);
-        read.context("the workers did not begin")?;
+        for byte in &mut begun {
+            wait_for_answer(&answers, &mut master)?;
+            let read = answers.read_exact(slice::from_mut(byte));
+            read.context("the workers did not begin")?;
+        }
         ensure!(begun == [b'!'; WORKERS], "the master failed");
         master.kill().context("cannot kill the master")?;
         master.wait().context("cannot wait for the master")?;
@@ -196,6 +200,21 @@ static OBSERVE: Role<usize, usize> = Role {
         Ok(answered.len())
     },
 };
+
+/// Waits until there is something to read. If somebody else kills the master before all workers have
+/// begun, there is no end of file, since the others hold the pipe. So the master is looked at too.
+fn wait_for_answer(answers: &io::PipeReader, master: &mut Child) -> anyhow::Result<()> {
+    const LOOK_AGAIN: u16 = 100; // ms
+    let mut fds = [PollFd::new(answers.as_fd(), PollFlags::POLLIN)];
+    while matches!(poll(&mut fds, LOOK_AGAIN), Ok(0) | Err(Errno::EINTR)) {
+        let status = master.try_wait().context("cannot wait for the master")?;
+        ensure!(
+            status.is_none(),
+            "the master ended before its workers had begun"
+        );
+    }
+    Ok(())
+}
 
 fn run(lab: &Lab) -> anyhow::Result<Finding> {
     let mut alive = Vec::new();
