@@ -7,7 +7,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -76,7 +76,7 @@ pub fn run_to_its_end<P: Serialize, A: DeserializeOwned>(
     {
         use nix::sys::signal::Signal::SIGALRM;
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-        ensure!(
+        anyhow::ensure!(
             signal != Some(SIGALRM as i32),
             "the trial {} hung",
             role.name
