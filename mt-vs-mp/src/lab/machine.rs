@@ -51,6 +51,7 @@ impl Machine {
         let unknown = || "unknown".to_owned();
         // Linux tells the rest in files that no other system has.
         let file = |path| fs::read_to_string(path).ok();
+        let groups = cgroup::groups("cpu");
         Self {
             cores: thread::available_parallelism().map_or(1, usize::from),
             processor: processor().unwrap_or_else(unknown),
@@ -72,11 +73,11 @@ impl Machine {
                 .map(|text| text.trim().to_owned()),
             huge_pages: file("/sys/kernel/mm/transparent_hugepage/enabled")
                 .and_then(|text| Some(chosen(&text)?.to_owned())),
-            cpu_quota: cgroup::cpu_quota(&cgroup::groups("cpu")),
+            cpu_quota: cgroup::cpu_quota(&groups),
             load_before: load(),
             load_after: None,
             // Since the group began. After the run, this is subtracted.
-            throttled: cgroup::throttled(&cgroup::groups("cpu")),
+            throttled: cgroup::throttled(&groups),
         }
     }
 
