@@ -2,6 +2,8 @@
 #![cfg(unix)]
 
 mod common;
+mod fork_demo_serve;
+mod readme;
 
 use std::{collections::HashSet, os::unix::process::CommandExt};
 

@@ -4,8 +4,6 @@
 //! `cargo test -p fork-demo -- --include-ignored`.
 #![cfg(unix)]
 
-mod common;
-
 use std::{
     collections::HashSet,
     fs,
@@ -21,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::*;
+use crate::common::*;
 use nix::{
     errno::Errno,
     sys::signal::{SigSet, Signal, kill, killpg},
@@ -801,7 +799,8 @@ mod on_linux {
         let copy = ExecutableForAll::copy_of(&command);
         let mut user = None;
         if Uid::effective().is_root() {
-            command = common::command(&copy.0, &["serve", "--port", "0", "--max-children", "1"]);
+            command =
+                crate::common::command(&copy.0, &["serve", "--port", "0", "--max-children", "1"]);
             // Tests that run at the same time have other ids.
             let id = std::process::id() * 2 + USERS.fetch_add(1, Ordering::Relaxed);
             let id = 60_001 + id % 5_000;

@@ -1,6 +1,8 @@
 //! What mt-vs-mp promises. How fast anything is, it does not promise.
 
 mod common;
+mod mt_vs_mp_serve;
+mod readme;
 
 #[cfg(target_os = "linux")]
 use std::io::Read;

@@ -1,8 +1,6 @@
 //! What `mt-vs-mp serve` promises, to real sockets.
 #![cfg(unix)]
 
-mod common;
-
 use std::{
     collections::{HashMap, HashSet},
     fs,
@@ -14,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::*;
+use crate::common::*;
 use nix::sys::signal::{Signal, kill, killpg};
 
 /// Long enough for any answer: reached only by a server that gives none.

@@ -1,6 +1,8 @@
 //! What pool-demo promises.
 
 mod common;
+mod pool_demo_remote;
+mod readme;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

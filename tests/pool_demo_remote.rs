@@ -1,12 +1,10 @@
 //! What pool-demo promises of workers on other machines.
 
-mod common;
-
 #[cfg(target_os = "linux")]
 use std::time::{Duration, Instant};
 
+use crate::common::*;
 use assert_cmd::assert::Assert;
-use common::*;
 use predicates::prelude::*;
 
 /// Long enough for a slow and busy machine.

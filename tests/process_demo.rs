@@ -1,6 +1,7 @@
 //! What process-demo promises.
 
 mod common;
+mod readme;
 
 use std::{
     process::Command,

@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use common::demo;
 use nix::{
     libc,
     sys::{

@@ -1,6 +1,7 @@
 //! What subprocess-demo promises.
 
 mod common;
+mod readme;
 
 #[cfg(unix)]
 use std::{

@@ -22,13 +22,13 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// Makes the command that runs a demo: `demo!("--workers", "3")`. The demo is the one whose
 /// manifest names this test.
-#[macro_export]
 macro_rules! demo {
     ($($argument:expr),* $(,)?) => {{
         let arguments: &[&str] = &[$($argument),*];
         $crate::common::command(::assert_cmd::cargo::cargo_bin!(env!("CARGO_PKG_NAME")), arguments)
     }};
 }
+pub(crate) use demo;
 
 /// A command with an empty stdin, pipes as stdout and stderr, and a process group of its own.
 pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {

@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use crate::{DEMO, SEEN_HERE, console, read, root};
+use super::{DEMO, SEEN_HERE, console, read, root};
 
 /// The paths of the demo's patches, relative to the root.
 fn patches() -> Vec<PathBuf> {

@@ -8,7 +8,7 @@ use std::{
 
 use regex::Regex;
 
-use crate::{read, root, texts};
+use super::{read, root, texts};
 
 #[test]
 fn every_link_leads_to_a_file_or_a_heading() {

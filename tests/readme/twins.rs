@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::{DEMO, links, read};
+use super::{DEMO, links, read};
 
 #[test]
 fn both_languages_show_the_same() {

@@ -6,8 +6,6 @@
 //! see [`exercises`].
 #![cfg(unix)]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod console;
 mod exercises;
 mod links;
