@@ -11,6 +11,7 @@
 
 use std::process::Stdio;
 
+use nix::sys::resource::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::Experiment;
@@ -186,6 +187,12 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
         open_rates: open_rates.to_vec(),
         open_span: lab.mode.pick(8, 25, 300),
     };
+    let closed_loops = lab.mode.pick(2, CLOSED_LOOPS.len(), CLOSED_LOOPS.len());
+    let clients = CLOSED_LOOPS[..closed_loops].iter().map(|it| it.clients);
+    let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if let Err(reason) = fits(clients.max().unwrap_or(0), descriptors) {
+        return Ok(Finding::new(Verdict::NotMeasured, reason.0, "no room"));
+    }
     // This also warms up.
     let mut slowest = f64::INFINITY;
     for (number, model) in MODELS.iter().enumerate() {
@@ -214,7 +221,6 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
         }
     }
 
-    let closed_loops = lab.mode.pick(2, CLOSED_LOOPS.len(), CLOSED_LOOPS.len());
     let plans = (0..MODELS.len()).map(|model| plan(model, closed_loops, &rates));
     // The warm-up and the crashes, above, have the rest of the time.
     let budget = lab.budget * 7 / 10;
@@ -240,6 +246,22 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
         finding.left_out.push(why.to_owned());
     }
     Ok(finding)
+}
+
+/// How many descriptors a process may need besides those of its connections.
+const OTHER_DESCRIPTORS: usize = 32;
+
+/// Whether a process may have a descriptor for the connection of each client. A server that has too
+/// few lets some clients wait, and then it is not the model that decides.
+fn fits(clients: usize, descriptors: u64) -> Result<(), NoRoom> {
+    let needed = clients + OTHER_DESCRIPTORS;
+    match descriptors >= needed as u64 {
+        true => Ok(()),
+        false => Err(NoRoom(format!(
+            "{clients} clients need up to {needed} descriptors, and RLIMIT_NOFILE (ulimit -n) \
+             allows {descriptors}"
+        ))),
+    }
 }
 
 /// The rates of the open loops: so low that also the slowest model keeps up.
@@ -505,6 +527,14 @@ mod tests {
             finding.headline,
             "others lost by a crash: 0, 15, 3 of 15; threads / prefork: 1.00 to 1.50 times"
         );
+    }
+
+    #[test]
+    fn each_client_needs_a_descriptor() {
+        assert!(fits(64, 96).is_ok());
+        let refused = fits(64, 95).expect_err("one is missing").to_string();
+        assert!(refused.contains("need up to 96"), "{refused}");
+        assert!(refused.contains("allows 95"), "{refused}");
     }
 
     #[test]

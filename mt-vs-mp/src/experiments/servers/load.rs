@@ -8,14 +8,14 @@
 //! at fixed moments, whatever the server does, and each time counts from when its request was due.
 
 use std::{
-    io::{Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::{Ipv4Addr, TcpStream},
     sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{experiments::percentile, lab::role::Role};
@@ -171,7 +171,7 @@ impl Client {
         let mut filled = 0;
         loop {
             let rest = &mut self.received[filled..];
-            let read = connection.read(rest).context("cannot read an answer")?;
+            let read = connection.read(rest).map_err(unanswered)?;
             ensure!(read > 0, "a server broke off its answer");
             filled += read;
             let received = &self.received[..filled];
@@ -184,6 +184,15 @@ impl Client {
             self.connection = Some(connection);
         }
         Ok(())
+    }
+}
+
+/// Why an answer could not be read. (The system reports a wait that was too long by the same error
+/// code as a lack of processes.)
+fn unanswered(error: io::Error) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => anyhow!("no answer in {PATIENCE:?}"),
+        _ => anyhow::Error::from(error).context("cannot read an answer"),
     }
 }
 
@@ -207,7 +216,7 @@ fn is_whole(received: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, net::TcpListener};
+    use std::net::TcpListener;
 
     use super::*;
 
@@ -254,6 +263,15 @@ mod tests {
         assert!(is_whole(&head_and(ANSWER)));
         assert!(!is_whole(&head_and(ANSWER - 1)));
         assert!(!is_whole(&[b'x'; 2 * ANSWER]));
+    }
+
+    #[test]
+    fn an_answer_that_is_too_late_is_no_lack_of_room() {
+        let late = unanswered(ErrorKind::WouldBlock.into());
+        assert_eq!(late.to_string(), "no answer in 60s");
+        assert!(!late.is::<io::Error>());
+        let reset = unanswered(ErrorKind::ConnectionReset.into());
+        assert_eq!(reset.to_string(), "cannot read an answer");
     }
 
     #[test]
