@@ -961,14 +961,14 @@ fn the_limit_on_the_processes_of_a_user_is_told_to_those_whom_it_binds() {
 #[cfg(unix)]
 #[test]
 fn a_narrow_terminal_is_filled_and_no_more() {
-    let seen = run_on_a_terminal(demo!("run", "create", "--quick"));
+    let seen = run_on_a_terminal(demo!("run", "crash", "--quick"));
     for line in seen.lines() {
         assert!(
             line.chars().count() <= TERMINAL_COLUMNS.into(),
             "{line:?} is too long in:\n{seen}"
         );
     }
-    assert!(seen.contains("HOLDS") || seen.contains("UNCLEAR"), "{seen}");
+    assert!(seen.contains("DEPENDS: "), "{seen}");
 }
 
 #[test]
@@ -993,13 +993,13 @@ fn the_page_shows_what_the_json_file_holds() {
 #[test]
 fn those_that_are_named_are_run_once_and_in_the_lists_order() {
     let json = Scratch::new("some.json");
-    let mut command = demo!("run", "master", "create", "master", "--quick", "--json");
+    let mut command = demo!("run", "limits", "master", "limits", "--quick", "--json");
     command.arg(&json.0);
     run(command);
     let report = json.report();
     let entries = report["experiments"].as_array().expect("a list");
     let run: Vec<_> = entries.iter().map(|entry| entry["name"].clone()).collect();
-    assert_eq!(run, ["create", "master"]);
+    assert_eq!(run, ["master", "limits"]);
 }
 
 #[cfg(target_os = "linux")]
@@ -1043,7 +1043,7 @@ fn each_is_pinned_to_the_core_that_it_is_told() {
 fn two_runs_are_compared_verdict_by_verdict_and_figure_by_figure() {
     let [a, b] = ["a.json", "b.json"].map(Scratch::new);
     for report in [&a, &b] {
-        let mut command = demo!("run", "create", "master", "--quick", "--json");
+        let mut command = demo!("run", "master", "switch", "--quick", "--json");
         command.arg(&report.0);
         run(command).success();
     }
@@ -1051,7 +1051,7 @@ fn two_runs_are_compared_verdict_by_verdict_and_figure_by_figure() {
     command.arg(&a.0).arg(&b.0);
     let out = stdout(&run(command).success().stderr(""));
     assert!(out.contains("Verdicts: "), "{out}");
-    for text in ["create", "master", "│ any processor, fork", "B / A"] {
+    for text in ["master", "switch", "│ any processor, none", "B / A"] {
         assert!(out.contains(text), "{text} is missing in {out}");
     }
 

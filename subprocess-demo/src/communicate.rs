@@ -256,7 +256,10 @@ fn dies() -> anyhow::Result<u8> {
 /// Answers one line: on stdout as it is, and on stderr in capitals.
 fn answer(line: &str) -> anyhow::Result<()> {
     say!("{line}")?;
-    writeln!(io::stderr(), "{}", line.to_uppercase()).context("cannot write to stderr")
+    let capitals = format!("{}\n", line.to_uppercase());
+    io::stderr()
+        .write_all(capitals.as_bytes())
+        .context("cannot write to stderr")
 }
 
 /// Closes our end of stdin's pipe: `/dev/null` takes its place.
