@@ -6,7 +6,7 @@
 //! lab.rs                 alternate: for each round and each variant, asks for a sample
 //! lab/trial.rs           run: starts a fresh process and waits for its answer
 //! │
-//! │  $ mt-vs-mp --role create '{"place":{"One":0},"way":2}' --trial
+//! │  $ mt-vs-mp --role create '{"place":{"One":0},"way":2}'
 //! │  main.rs                begin: sees "--role"
 //! │  lab/role.rs            play_role: finds the role by its name
 //! │  experiments/create.rs  CREATE.play: times 60 forks, and returns their median

@@ -61,9 +61,6 @@ fn main() -> ExitCode {
 
 fn begin() -> anyhow::Result<u8> {
     // This comes first: this process may be one that the laboratory has started to play a role.
-    if lab::trial::is_this_process() {
-        lab::trial::end_with_the_laboratory()?;
-    }
     if let Some(played) = lab::role::play_role(experiments::roles()) {
         return played;
     }

@@ -30,9 +30,9 @@ impl Watch {
     /// Looks at the demo. Returns whether all its processes have been waiting, at each look, for
     /// longer than the limit.
     pub fn is_stuck(&mut self) -> bool {
-        // The other demos also wait for programs that are not part of them, or by system calls that
-        // `waits` does not know.
-        let known = ["fork-demo", "process-demo", "ipc-demo"].contains(&env!("CARGO_PKG_NAME"));
+        // The other demos also wait for programs that are not part of them.
+        let known = ["fork-demo", "process-demo", "ipc-demo", "mt-vs-mp"];
+        let known = known.contains(&env!("CARGO_PKG_NAME"));
         if !known || !all_wait(self.demo, self.stdin.as_ref()) {
             self.since = None;
             return false;
@@ -55,7 +55,7 @@ fn all_wait(demo: u32, stdin: Option<&PathBuf>) -> bool {
 }
 
 /// Whether each thread of the process, and of its descendants, waits in a system call: for a pipe,
-/// for a lock, or for a child's end. (A process that is stopped waits for SIGCONT.)
+/// for a connection, for a lock, or for a child's end. (A process that is stopped waits for SIGCONT.)
 #[cfg(target_os = "linux")]
 fn waits_with_descendants(process: u32, stdin: Option<&PathBuf>) -> bool {
     // What the demo's own stdin brings may come from outside of the demo.
@@ -112,9 +112,27 @@ fn waits(call: &str, outside: bool) -> bool {
         Some(nix::libc::SYS_futex) => arguments[3] == "0x0",
         // A wait for a file or a signal, without a time limit.
         Some(nix::libc::SYS_pselect6) => arguments[4] == "0x0",
-        Some(nix::libc::SYS_wait4 | nix::libc::SYS_waitid | nix::libc::SYS_recvmsg) => true,
+        Some(nix::libc::SYS_ppoll) => arguments[2] == "0x0",
+        #[cfg(target_arch = "x86_64")]
+        Some(nix::libc::SYS_poll) => is_endless(arguments[2]),
+        #[cfg(target_arch = "x86_64")]
+        Some(nix::libc::SYS_epoll_wait) => is_endless(arguments[3]),
+        Some(nix::libc::SYS_epoll_pwait) => is_endless(arguments[3]),
+        Some(
+            nix::libc::SYS_wait4
+            | nix::libc::SYS_waitid
+            | nix::libc::SYS_accept4
+            | nix::libc::SYS_recvfrom
+            | nix::libc::SYS_recvmsg,
+        ) => true,
         _ => false,
     }
+}
+
+/// Whether a time limit, in milliseconds, is the number -1.
+#[cfg(target_os = "linux")]
+fn is_endless(limit: &str) -> bool {
+    limit.ends_with("ffffffff")
 }
 
 /// Other systems do not say what a process waits for.

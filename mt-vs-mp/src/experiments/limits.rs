@@ -21,7 +21,7 @@ use crate::{
     lab::{
         Lab, fork, machine, memory_use,
         process_limits::{self, Limit},
-        role::Role,
+        role::{self, Role},
         trial,
     },
 };
@@ -77,7 +77,7 @@ const ANOTHER_USER: User = User {
         setuid(UNUSED_ID).context("cannot become another user")?;
         // Both are undone by a change of user: that this process ends with the laboratory, and that
         // it may read its own `/proc/self`.
-        trial::end_with_the_laboratory()?;
+        role::end_with_the_parent()?;
         #[cfg(target_os = "linux")]
         nix::sys::prctl::set_dumpable(true).context("cannot open /proc/self")?;
         Ok(())

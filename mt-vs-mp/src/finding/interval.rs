@@ -49,8 +49,12 @@ impl Interval {
     /// If the machine was slow in one round, it was slow for both, and their quotient does not
     /// suffer. The quotient of the two medians would: on a machine that is now busy and now idle,
     /// one median may fall among the busy rounds, and the other among the idle ones.
+    ///
+    /// A round whose denominator is 0 has no quotient. (On a machine that is very busy, workers may
+    /// finish nothing in the time that counts.)
     pub fn of_ratio(numerators: &[f64], denominators: &[f64]) -> Self {
         let rounds = numerators.iter().zip(denominators);
+        let rounds = rounds.filter(|(_, other)| **other != 0.0);
         Self::of(&rounds.map(|(one, other)| one / other).collect::<Vec<_>>())
     }
 
@@ -121,6 +125,12 @@ mod tests {
         // ½ⁿ is above 0 for up to 1074 samples. Of more, the lowest and the highest are taken.
         assert!((465..470).contains(&outside(1000)));
         assert_eq!(outside(2000), 0);
+    }
+
+    #[test]
+    fn a_round_without_a_quotient_does_not_count() {
+        let ratio = Interval::of_ratio(&[0.0, 4.0, 3.0], &[0.0, 2.0, 0.0]);
+        assert_eq!((ratio.median, ratio.samples), (2.0, 1));
     }
 
     #[test]

@@ -132,6 +132,9 @@ pub fn play_role(
     if args.next()? != ROLE {
         return None;
     }
+    if let Err(error) = end_with_the_parent() {
+        return Some(Err(error));
+    }
     let mut args = args.map(|arg| arg.to_string_lossy().into_owned());
     let name = args.next().unwrap_or_default();
     let parameter = args.next().unwrap_or_default();
@@ -140,6 +143,19 @@ pub fn play_role(
         None => Err(anyhow!("there is no role {name:?}")),
     };
     Some(played.map(|()| 0))
+}
+
+/// In a role: makes the system kill this process when its parent ends, even if the parent is killed;
+/// and end it after five minutes, in case it hangs.
+pub fn end_with_the_parent() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    nix::unistd::alarm::set(300);
+    // On other systems, and if the parent has already ended, this process ends by itself after its
+    // work, when it cannot send its answer.
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+        .context("cannot tie this process to its parent")?;
+    Ok(())
 }
 
 /// A child process in a role, as its parent sees it: the child, and the pipes to and from it. When

@@ -2,7 +2,6 @@
 //! goes on.
 
 use std::{
-    env,
     io::{BufReader, Read},
     process::{ExitStatus, Stdio},
 };
@@ -14,9 +13,6 @@ use super::{
     interrupt,
     role::{Answer, Role},
 };
-
-/// On the command line, after a role's name and its parameter: this process is a trial.
-const TRIAL: &str = "--trial";
 
 /// How a trial's process ended.
 pub struct Ended<A> {
@@ -55,7 +51,6 @@ pub fn run_to_its_end<P: Serialize, A: DeserializeOwned>(
 ) -> anyhow::Result<Ended<A>> {
     let mut command = role.command(parameter)?;
     command
-        .arg(TRIAL)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(stderr);
@@ -88,22 +83,4 @@ pub fn run_to_its_end<P: Serialize, A: DeserializeOwned>(
         None => None,
     };
     Ok(Ended { answer, status })
-}
-
-/// Whether this process is a trial.
-pub fn is_this_process() -> bool {
-    env::args_os().nth(4).is_some_and(|arg| arg == TRIAL)
-}
-
-/// In a trial: makes the system kill it when the laboratory ends, even if the laboratory is killed;
-/// and end it after five minutes, in case it hangs.
-pub fn end_with_the_laboratory() -> anyhow::Result<()> {
-    #[cfg(unix)]
-    nix::unistd::alarm::set(300);
-    // On other systems, and if the laboratory has already ended, the trial ends by itself after its
-    // work, when it cannot send its answer.
-    #[cfg(target_os = "linux")]
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
-        .context("cannot tie the trial to the laboratory")?;
-    Ok(())
 }
