@@ -438,7 +438,7 @@ mod on_linux {
         run(common::command(&path, &["locked"]))
             .code(1)
             .stdout("")
-            .stderr(predicate::str::contains("cannot start \"/"));
+            .stderr(predicate::str::contains("cannot run \"/"));
         run(common::command(&path, &["exec"]))
             .code(1)
             .stderr(predicate::str::contains("cannot exec \"/"));

@@ -880,6 +880,20 @@ fn servers_without_room_for_their_clients_are_not_measured_but_a_server_that_fai
     );
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_report_that_may_not_be_so_large_is_an_error_and_leaves_no_file() {
+    let folder = Scratch::new("small");
+    fs::create_dir(&folder.0).expect("a folder can be made");
+    let mut command = demo!("run", "limits", "--quick", "--html");
+    command.arg(folder.0.join("page.html"));
+    run(under(command, nix::libc::RLIMIT_FSIZE, 4096))
+        .code(1)
+        .stderr(predicate::str::contains("page.html: File too large"));
+    // This succeeds only if the folder is empty.
+    fs::remove_dir(&folder.0).expect("nothing is left");
+}
+
 /// Lowers a limit for what a command starts.
 #[cfg(target_os = "linux")]
 fn under(

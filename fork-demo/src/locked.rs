@@ -120,7 +120,7 @@ fn new_program() -> anyhow::Result<ExitStatus> {
     let this = env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(&this);
     let status = command.arg("take-the-lock").status();
-    status.with_context(|| format!("cannot start {this:?}"))
+    status.with_context(|| format!("cannot run {this:?}"))
 }
 
 /// Prints what became of a child that took the lock. `which` says which of the three it is.

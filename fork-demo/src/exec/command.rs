@@ -41,7 +41,7 @@ fn faults_after(mut command: Command) -> anyhow::Result<String> {
     let mut block = black_box(vec![1_u8; 1 << 20]);
     let status = command.status();
     let program = command.get_program();
-    let status = status.with_context(|| format!("cannot start {program:?}"))?;
+    let status = status.with_context(|| format!("cannot run {program:?}"))?;
     ensure!(status.success(), "{program:?} failed: {status}");
     let faults = process_table::page_faults_of(|| {
         block.fill(2);

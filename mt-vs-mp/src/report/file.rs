@@ -7,6 +7,8 @@ use std::{
 };
 
 use anyhow::Context;
+#[cfg(unix)]
+use nix::sys::signal::{SigHandler, Signal, signal};
 use tempfile::NamedTempFile;
 
 /// A file that is written at the end. Whether it can be written is checked at once.
@@ -18,6 +20,11 @@ pub struct Target {
 
 impl Target {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
+        // A file that grows beyond RLIMIT_FSIZE (ulimit -f) is to be an error. The signal would end
+        // this process, which then could not remove its temporary file.
+        // SAFETY: no function is set as a handler.
+        #[cfg(unix)]
+        unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.context("cannot ignore a signal")?;
         let special = try_out(path).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self {
             path: path.to_owned(),
