@@ -19,12 +19,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::*;
 use nix::{
     errno::Errno,
     sys::signal::{SigSet, Signal, kill, killpg},
 };
 use predicates::prelude::*;
+
+use crate::common::*;
 
 /// Long enough for any answer: reached only by a server that gives none.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -548,16 +549,10 @@ fn children_that_end_together_are_all_reaped() {
 
 /// Waits until a child of somebody else has ended. Elsewhere than on Linux, it does not wait.
 fn wait_for_the_zombie(child: u32) {
-    let start = Instant::now();
-    while let Ok(stat) = fs::read_to_string(format!("/proc/{child}/stat"))
-        && !stat.contains(") Z ")
-    {
-        assert!(
-            start.elapsed() < LIMIT,
-            "child {child} does not end: {stat}"
-        );
-        thread::yield_now();
-    }
+    wait_until(&format!("the end of child {child}"), || {
+        let stat = fs::read_to_string(format!("/proc/{child}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    });
 }
 
 #[test]
@@ -869,20 +864,11 @@ mod on_linux {
         assert_eq!(server.log.next(), "- - 503 -");
         allow_children(&server, user);
         let half = server.ask(b"GET / HT");
+        let child = server.only_child();
+        // The server closes the connection itself in the end, after five seconds.
         let start = Instant::now();
-        let child = loop {
-            if let [child] = server.children()[..] {
-                break child;
-            }
-            assert!(start.elapsed() < LIMIT, "the client gets no child");
-        };
-        while sockets(child).len() > 1 {
-            assert!(
-                start.elapsed() < LIMIT / 2,
-                "the child keeps {:?}",
-                sockets(child)
-            );
-        }
+        wait_until("its own connection only", || sockets(child).len() == 1);
+        assert!(start.elapsed() < LIMIT / 2, "the child kept the other one");
         assert_status(&answer_to(refused), "503 Service Unavailable");
         drop(half);
         server.end();
@@ -953,10 +939,7 @@ mod on_linux {
         let (mut server, log) = Server::run_unread(demo!("serve", "--port", "0"));
         let children = server.get_many(&long_path(), 200);
         // Each line is written, or lost, when the child is reaped.
-        let start = Instant::now();
-        while !server.children().is_empty() {
-            assert!(start.elapsed() < LIMIT, "the children are not reaped");
-        }
+        wait_until("the end of all children", || server.children().is_empty());
         server.log = Lines::of(log);
         kill(pid(server.id), Signal::SIGTERM).expect("it runs");
         server.wait();
@@ -1010,15 +993,9 @@ mod on_linux {
         let server = Server::new(demo, address.trim_end(), errors);
 
         let mut clients: Vec<_> = (0..CHILDREN).map(|_| server.connect()).collect();
-        let start = Instant::now();
-        while server.children().len() < CHILDREN {
-            assert!(
-                start.elapsed() < LIMIT,
-                "{} children",
-                server.children().len()
-            );
-            thread::yield_now();
-        }
+        wait_until("a child for each client", || {
+            server.children().len() == CHILDREN
+        });
         // All end while the server is stopped: then it has more to write at once than the terminal
         // takes.
         kill(pid(server.id), Signal::SIGSTOP).expect("it runs");
@@ -1054,12 +1031,7 @@ mod on_linux {
     fn a_time_limit_goes_on_while_a_child_is_interrupted() {
         let server = Server::start(&["--head-timeout", "0.5"]);
         let mut silent = server.connect();
-        let child = loop {
-            if let [child] = server.children()[..] {
-                break child;
-            }
-            thread::yield_now();
-        };
+        let child = server.only_child();
         silent
             .set_read_timeout(Some(Duration::from_millis(100)))
             .expect("it can be set");
@@ -1079,22 +1051,14 @@ mod on_linux {
     fn a_request_that_outlives_the_server_is_answered_and_keeps_no_port() {
         let mut server = Server::start(&["--head-timeout", "60"]);
         let mut half = server.ask(b"GET / HT");
-        let start = Instant::now();
-        let child = loop {
-            if let [child] = server.children()[..] {
-                break child;
-            }
-            assert!(start.elapsed() < LIMIT, "the client gets no child");
-        };
+        let child = server.only_child();
         assert_eq!(listening_sockets(pid(server.id)), 1);
         // (To try the port would not do: when the server has ended, another test's may get it.)
-        while listening_sockets(child) > 0 {
-            assert!(start.elapsed() < LIMIT, "the child keeps the port");
-        }
+        wait_until("a child without the port", || listening_sockets(child) == 0);
         // A Ctrl-C reaches the child too.
-        while !ignores(child, Signal::SIGINT) || !ignores(child, Signal::SIGTERM) {
-            assert!(start.elapsed() < LIMIT, "the child does not ignore them");
-        }
+        wait_until("a child that ignores them", || {
+            ignores(child, Signal::SIGINT) && ignores(child, Signal::SIGTERM)
+        });
 
         adopt_orphans();
         let mut demo = server.demo.take().expect("nobody has waited for it");
@@ -1106,6 +1070,14 @@ mod on_linux {
     }
 
     impl Server {
+        /// Waits until the server has one child, and returns it.
+        fn only_child(&self) -> Pid {
+            wait_for("the client's child", || match self.children()[..] {
+                [child] => Some(child),
+                _ => None,
+            })
+        }
+
         /// The children that the server has at this moment.
         fn children(&self) -> Vec<Pid> {
             let path = format!("/proc/{0}/task/{0}/children", self.id);

@@ -414,14 +414,7 @@ fn interrupt(signal: nix::sys::signal::Signal, json: &Scratch) -> process::Outpu
                 String::from_utf8_lossy(&environment).contains(&mark)
             })
     };
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while left() {
-        assert!(
-            std::time::Instant::now() < patience,
-            "the run left a process behind"
-        );
-        std::thread::yield_now();
-    }
+    wait_until("the end of whom the run has started", || !left());
     output
 }
 
@@ -791,9 +784,10 @@ fn a_crowd_that_loses_a_member_fails_at_once() {
     let trial = demo!("--role", "scale", parameter).spawn();
     let trial = trial.expect("the trial can be started");
     let children = format!("/proc/{0}/task/{0}/children", trial.id());
-    let child = std::iter::from_fn(|| Some(fs::read_to_string(&children).unwrap_or_default()))
-        .find_map(|ids| ids.split_whitespace().nth(5)?.parse().ok())
-        .expect("it forks children");
+    let child = wait_for("the sixth child", || {
+        let ids = fs::read_to_string(&children).ok()?;
+        ids.split_whitespace().nth(5)?.parse().ok()
+    });
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::SIGKILL)
         .expect("the child is there");
     let output = finish(trial);

@@ -12,8 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::*;
 use nix::sys::signal::{Signal, kill, killpg};
+
+use crate::common::*;
 
 /// Long enough for any answer: reached only by a server that gives none.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -78,14 +79,7 @@ impl Server {
 
     /// Waits until the status page says so.
     fn wait_for_status(&self, what: impl Fn(&Page) -> bool) -> Page {
-        let start = Instant::now();
-        loop {
-            let page = self.status();
-            if what(&page) {
-                return page;
-            }
-            assert!(start.elapsed() < LIMIT, "never came, last: {}", page.0);
-        }
+        wait_for("such a status", || Some(self.status()).filter(&what))
     }
 
     fn status(&self) -> Page {
@@ -516,7 +510,9 @@ fn a_second_signal_ends_the_server_at_once() {
         let mut clients = occupy(&server, 1, 60_000);
         server.signal(Signal::SIGINT);
         // It has noticed the first one when it refuses connections.
-        while TcpStream::connect(("127.0.0.1", server.port)).is_ok() {}
+        wait_until("a closed port", || {
+            TcpStream::connect(("127.0.0.1", server.port)).is_err()
+        });
         let start = Instant::now();
         server.signal(Signal::SIGINT);
         let (status, _, errors) = server.wait();

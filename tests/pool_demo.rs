@@ -511,13 +511,11 @@ fn ten_workers_that_die_in_a_row_end_the_pool() {
 /// Waits until a process does something, which `/proc` shows. (If this user may not see it, this does
 /// not wait.)
 #[cfg(target_os = "linux")]
-fn wait_until(id: &str, file: &str, does: impl Fn(&str) -> bool) {
-    let start = Instant::now();
+fn wait_until_it(does: impl Fn(&str) -> bool, id: &str, file: &str) {
     let file = format!("/proc/{id}/{file}");
-    while std::fs::read_to_string(&file).is_ok_and(|now| !does(&now)) {
-        assert!(start.elapsed() < LIMIT, "{file}");
-        std::thread::yield_now();
-    }
+    wait_until(&file, || {
+        std::fs::read_to_string(&file).map_or(true, |now| does(&now))
+    });
 }
 
 #[cfg(target_os = "linux")]
@@ -540,9 +538,9 @@ fn the_death_of_an_idle_worker_is_noticed_with_its_next_task() {
     send(pid(demo.id()), Signal::SIGSTOP).expect("it runs");
     waitpid(pid(demo.id()), Some(WaitPidFlag::WUNTRACED)).expect("it stops");
     let read = format!("{} ", nix::libc::SYS_read);
-    wait_until(worker, "syscall", |call| call.starts_with(&read));
+    wait_until_it(|call| call.starts_with(&read), worker, "syscall");
     kill(worker);
-    wait_until(worker, "stat", |stat| stat.contains(") Z "));
+    wait_until_it(|stat| stat.contains(") Z "), worker, "stat");
     send(pid(demo.id()), Signal::SIGCONT).expect("it is stopped");
 
     let out = read_until(&mut demo, "takes its place.\n");
@@ -643,14 +641,10 @@ fn workers_end_after_their_tasks_when_their_master_is_killed() {
             .spawn()
             .expect("the demo can be started");
         // It prints nothing before its end, and elsewhere nobody tells how far it is.
-        let start = std::time::Instant::now();
-        while cfg!(target_os = "linux") && open_descriptors(demo.id()) < 11 {
-            assert!(
-                start.elapsed().as_secs() < 60 && demo.try_wait().is_ok_and(|end| end.is_none()),
-                "it never had all its pipes open"
-            );
-            std::thread::yield_now();
-        }
+        wait_until("all pipes of the pool", || {
+            assert_eq!(demo.try_wait().ok().flatten(), None, "it has ended");
+            cfg!(not(target_os = "linux")) || open_descriptors(demo.id()) >= 11
+        });
         let output = kill_only_the_parent(demo);
         assert_eq!(
             String::from_utf8_lossy(&output.stderr),

@@ -598,20 +598,12 @@ fn a_child_that_hangs_is_gone_with_its_children() {
     assert_order(out, lines);
     #[cfg(unix)]
     {
-        assert_soon(|| group_is_gone(child.parse().expect("an id")));
+        wait_until("the end of the child's group", || {
+            group_is_gone(child.parse().expect("an id"))
+        });
         for id in ids.split(", ").map(|id| id.parse().expect("an id")) {
             assert!(nix::sys::signal::kill(pid(id), None).is_err(), "{id} lives");
         }
-    }
-}
-
-/// Waits until this is so, for a time that only a fault exceeds.
-#[cfg(unix)]
-fn assert_soon(is_so: impl Fn() -> bool) {
-    let start = std::time::Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(30), "it is not so");
-        thread::yield_now();
     }
 }
 
@@ -645,7 +637,7 @@ fn children_that_end_in_time_are_not_killed() {
     let end = format!("Child {stubborn}: killed by signal: 1 (SIGHUP)");
     assert_order(&out, ["All ended in time.", &end]);
     assert_eq!(output.status.code(), Some(128 + 1), "{out}");
-    assert_soon(|| group_is_gone(stubborn));
+    wait_until("the end of the child's group", || group_is_gone(stubborn));
 }
 
 /// The child's own children hold the pipe, and are in its group still.

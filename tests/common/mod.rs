@@ -155,14 +155,11 @@ pub fn finish_with_orphans(demo: Child) -> Output {
     let output = output_of(demo);
     // No process holds the output any more. So each process that is left is about to end, or is a
     // zombie.
-    let start = Instant::now();
-    while !group_is_gone(id) {
-        if start.elapsed() > LIMIT {
-            kill_group(id);
-            panic!("a process was still there after {LIMIT:?}; output: {output:#?}");
-        }
-        thread::yield_now();
-    }
+    let _guard = Guard(id);
+    wait_until(
+        &format!("the end of all processes; output: {output:#?}"),
+        || group_is_gone(id),
+    );
     output
 }
 
@@ -208,6 +205,26 @@ fn watch<T>(demo: u32, wait: impl FnOnce() -> T) -> (T, bool) {
         result,
         watchdog.join().expect("the watchdog does not panic"),
     )
+}
+
+/// Waits until `look` finds something, and returns that. If it takes longer than only a fault can
+/// explain, the test fails, and says `what` never came.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < LIMIT / 2, "never came: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until something is so, as [`wait_for`] does.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    wait_for(what, || is_so().then_some(()));
 }
 
 /// Whether no process of a demo's group is left. A zombie that its parent has not reaped counts as
