@@ -43,6 +43,7 @@ pub mod process_limits;
 pub mod role;
 #[cfg(unix)]
 pub mod team;
+pub mod together;
 pub mod trial;
 
 use crate::{

@@ -7,15 +7,12 @@
 
 use std::{
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc,
     },
     thread,
-    time::Instant,
 };
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::Experiment;
@@ -26,7 +23,7 @@ use crate::{
         table::Table,
         verdict::{self, Verdict},
     },
-    lab::{Lab, Measured, role::Role, trial},
+    lab::{Lab, Measured, role::Role, together::all_at_once, trial},
 };
 
 #[cfg(unix)]
@@ -52,8 +49,8 @@ const ALL: u64 = WRITERS * EACH;
 /// What the writers are, and how they count.
 struct Way {
     name: &'static str,
-    /// Runs all writers, and returns the counter's last value.
-    count: fn(&mut Clock) -> anyhow::Result<u64>,
+    /// Runs all writers. Returns the counter's last value, and how long they took, in seconds.
+    count: fn() -> anyhow::Result<(u64, f64)>,
     lost: Lost,
 }
 
@@ -74,23 +71,24 @@ const WAYS: &[Way] = &[
     },
     Way {
         name: "threads, with a mutex",
-        count: |clock| {
+        count: || {
             let counter = Mutex::new(0);
-            by_threads(clock, || {
+            let seconds = by_threads(|| {
                 *counter.lock().unwrap_or_else(PoisonError::into_inner) += 1;
             })?;
-            Ok(counter.into_inner().unwrap_or_else(PoisonError::into_inner))
+            let counted = counter.into_inner().unwrap_or_else(PoisonError::into_inner);
+            Ok((counted, seconds))
         },
         lost: Lost::Nothing,
     },
     Way {
         name: "threads, an atomic counter",
-        count: |clock| {
+        count: || {
             let counter = AtomicU64::new(0);
-            by_threads(clock, || {
+            let seconds = by_threads(|| {
                 counter.fetch_add(1, Relaxed);
             })?;
-            Ok(counter.into_inner())
+            Ok((counter.into_inner(), seconds))
         },
         lost: Lost::Nothing,
     },
@@ -116,9 +114,9 @@ const WAYS: &[Way] = &[
 
 /// Reads and writes in two steps. Counts that other threads write in between are lost. (Each step
 /// is atomic. Otherwise this would be a data race, and the program's behaviour would be undefined.)
-fn careless(clock: &mut Clock) -> anyhow::Result<u64> {
+fn careless() -> anyhow::Result<(u64, f64)> {
     let counter = AtomicU64::new(0);
-    by_threads(clock, || {
+    let seconds = by_threads(|| {
         let count = counter.load(Relaxed);
         // The system may let another thread run at any moment, also here. Where threads seldom run
         // at the same time, it is asked to do so now and then.
@@ -127,72 +125,35 @@ fn careless(clock: &mut Clock) -> anyhow::Result<u64> {
         }
         counter.store(count + 1, Relaxed);
     })?;
-    Ok(counter.into_inner())
+    Ok((counter.into_inner(), seconds))
 }
 
-fn by_threads(clock: &mut Clock, count: impl Fn() + Sync) -> anyhow::Result<()> {
-    // All writers begin together: otherwise the first would be done before the last began. So each
-    // says that it is there, and waits at the gate until that is opened.
-    let (is_there, there) = mpsc::channel();
-    let gate = OnceLock::new();
-    let started = thread::scope(|scope| {
-        let started = (0..WRITERS).try_for_each(|_| {
-            let (is_there, gate, count) = (is_there.clone(), &gate, &count);
-            let write = move || {
-                let _ = is_there.send(());
-                gate.wait();
-                for _ in 0..EACH {
-                    count();
-                }
-            };
-            thread::Builder::new().spawn_scoped(scope, write).map(drop)
-        });
-        if started.is_ok() {
-            there.iter().take(WRITERS as usize).for_each(drop);
+/// Returns how long the writers took, in seconds.
+fn by_threads(count: impl Fn() + Sync) -> anyhow::Result<f64> {
+    // All writers begin together: otherwise the first would be done before the last began.
+    let write = |_| {
+        for _ in 0..EACH {
+            count();
         }
-        clock.start();
-        // Also if a thread could not be started: the others wait for it.
-        gate.get_or_init(|| ());
-        started
-        // Here the scope waits until all writers have ended.
-    });
-    clock.stop();
-    started.context("cannot start a thread")
-}
-
-/// The time from when all writers have started until the last has done its work.
-struct Clock {
-    started: Instant,
-    seconds: f64,
-}
-
-impl Clock {
-    fn start(&mut self) {
-        self.started = Instant::now();
-    }
-
-    fn stop(&mut self) {
-        self.seconds = self.started.elapsed().as_secs_f64();
-    }
+        Ok(())
+    };
+    Ok(all_at_once((0..WRITERS).map(|_| write))?.seconds)
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Run {
     lost: u64,
+    /// From when all writers were there until the last had done its work.
     seconds: f64,
 }
 
 static COUNT: Role<usize, Run> = Role {
     name: "sharing",
     play: |way| {
-        let mut clock = Clock {
-            started: Instant::now(),
-            seconds: f64::NAN,
-        };
-        let counted = (WAYS[way].count)(&mut clock)?;
+        let (counted, seconds) = (WAYS[way].count)()?;
         Ok(Run {
             lost: ALL - counted,
-            seconds: clock.seconds,
+            seconds,
         })
     },
 };

@@ -10,7 +10,6 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Ipv4Addr, TcpStream},
-    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +17,10 @@ use std::{
 use anyhow::{Context, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::{experiments::percentile, lab::role::Role};
+use crate::{
+    experiments::percentile,
+    lab::{role::Role, together::all_at_once},
+};
 
 /// The length of an answer without its head, in bytes.
 const ANSWER: usize = 1024;
@@ -69,24 +71,10 @@ pub static LOAD: Role<Load, Served> = Role {
             // So that all clients are connected: an open loop times answers, not connections.
             clients.iter_mut().try_for_each(Client::ask)?;
         }
-        // Clients wait until it holds the time at which they begin.
-        let begin = &OnceLock::new();
-        let answers = thread::scope(|scope| {
-            let mut threads = Vec::new();
-            for (number, client) in clients.into_iter().enumerate() {
-                let work = move || client.work(number, *begin.wait());
-                let thread = thread::Builder::new().spawn_scoped(scope, work);
-                threads.push(thread.context("cannot start a client"));
-            }
-            // Also if a client could not be started: the others wait for it.
-            begin.get_or_init(Instant::now);
-            let mut answers = Vec::new();
-            for thread in threads {
-                answers.push(thread?.join().expect("no client panics")?);
-            }
-            anyhow::Ok(answers)
-        })?;
-        served(answers, *begin.get().context("nobody began")?)
+        let clients = clients.into_iter().enumerate();
+        let work = clients.map(|(number, client)| move |begin| client.work(number, begin));
+        let together = all_at_once(work)?;
+        served(together.results, together.begin)
     },
 };
 

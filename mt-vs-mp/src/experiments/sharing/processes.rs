@@ -4,39 +4,41 @@
 use std::{
     num::NonZeroUsize,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Instant,
 };
 
 use anyhow::Context;
 
-use super::{Clock, EACH, WRITERS};
+use super::{EACH, WRITERS};
 use crate::lab::{mapping::Mapping, team::Team};
 
 /// Each child counts in its own copy of the parent's memory. The parent's counter stays 0.
-pub fn copies(clock: &mut Clock) -> anyhow::Result<u64> {
+pub fn copies() -> anyhow::Result<(u64, f64)> {
     let counter = AtomicU64::new(0);
-    by_processes(clock, || {
+    let seconds = by_processes(|| {
         counter.fetch_add(1, Relaxed);
     })?;
-    Ok(counter.into_inner())
+    Ok((counter.into_inner(), seconds))
 }
 
 /// The system is asked for memory that is not copied when the process forks.
-pub fn in_shared_memory(clock: &mut Clock) -> anyhow::Result<u64> {
+pub fn in_shared_memory() -> anyhow::Result<(u64, f64)> {
     let memory = shared::<AtomicU64>()?;
     // SAFETY: the memory is large enough, aligned to a page, and zeroed, which is an atomic zero.
     // It outlives `counter`, and all processes that share it use it as an atomic.
     let counter = unsafe { memory.start::<AtomicU64>().as_ref() };
-    by_processes(clock, || {
+    let seconds = by_processes(|| {
         counter.fetch_add(1, Relaxed);
     })?;
-    Ok(counter.load(Relaxed))
+    Ok((counter.load(Relaxed), seconds))
 }
 
 fn shared<T>() -> anyhow::Result<Mapping> {
     Mapping::shared(NonZeroUsize::new(size_of::<T>()).context("it has a size")?)
 }
 
-fn by_processes(clock: &mut Clock, count: impl Fn()) -> anyhow::Result<()> {
+/// Returns how long the writers took, in seconds.
+fn by_processes(count: impl Fn()) -> anyhow::Result<f64> {
     let write = |_| {
         for _ in 0..EACH {
             count();
@@ -45,11 +47,12 @@ fn by_processes(clock: &mut Clock, count: impl Fn()) -> anyhow::Result<()> {
     };
     // SAFETY: this trial has started no thread.
     let team = unsafe { Team::processes(WRITERS as usize, write) }?;
-    clock.start();
+    let begin = Instant::now();
     let writing = team.begin();
     writing.until_done()?;
-    clock.stop();
-    writing.join()
+    let seconds = begin.elapsed().as_secs_f64();
+    writing.join()?;
+    Ok(seconds)
 }
 
 #[cfg(target_os = "linux")]
@@ -64,7 +67,7 @@ mod robust {
     use nix::libc;
     use serde::{Deserialize, Serialize};
 
-    use super::{super::Clock, by_processes, shared};
+    use super::{by_processes, shared};
     use crate::{
         finding::table::Cell,
         lab::{fork, mapping::Mapping, role::Role},
@@ -76,10 +79,10 @@ mod robust {
         counter: UnsafeCell<u64>,
     }
 
-    pub fn with_a_mutex(clock: &mut Clock) -> anyhow::Result<u64> {
+    pub fn with_a_mutex() -> anyhow::Result<(u64, f64)> {
         let memory = shared::<Locked>()?;
         let locked = initialise(&memory, true)?;
-        by_processes(clock, || {
+        let seconds = by_processes(|| {
             // SAFETY: the mutex is initialised, and the process that locks it unlocks it. Only the
             // process that has locked it uses the counter.
             unsafe {
@@ -89,7 +92,7 @@ mod robust {
             }
         })?;
         // SAFETY: all writers have ended.
-        Ok(unsafe { *locked.counter.get() })
+        Ok((unsafe { *locked.counter.get() }, seconds))
     }
 
     /// Initialises the mutex. All processes that share the memory may use it.

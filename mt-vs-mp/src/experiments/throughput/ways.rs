@@ -15,11 +15,7 @@
 //! where there are none, the workers share it.
 
 use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering::Relaxed},
-        mpsc,
-    },
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
     thread,
     time::Instant,
 };
@@ -28,7 +24,10 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::{Job, Setup};
-use crate::lab::role::{Partner, Role, receive_from_parent, tell_parent};
+use crate::lab::{
+    role::{Partner, Role, receive_from_parent, tell_parent},
+    together,
+};
 
 /// What was measured of a job.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -148,48 +147,17 @@ pub static WORKER: Role<(Setup, Job)> = Role {
     },
 };
 
-/// Starts a thread for each of `parts`: a worker or a proxy. When all threads are there, all
-/// begin at the same time. Each returns the sum of its results. The clock [`Done::start`] runs from
-/// `since`.
+/// Starts a thread for each of `parts`: a worker or a proxy. Each returns the sum of its results. The
+/// clock [`Done::start`] runs from `since`.
 fn all_at_once<Part>(since: Instant, parts: impl Iterator<Item = Part>) -> anyhow::Result<Done>
 where
     Part: FnOnce() -> anyhow::Result<u32> + Send,
 {
-    // Threads wait at the gate until it holds the time at which it was opened. They do not sleep:
-    // the system could wake two of them on the same processor, and would move one of them to
-    // another only some milliseconds later.
-    let gate = &OnceLock::new();
-    let (is_there, there) = mpsc::channel();
-    thread::scope(|scope| {
-        let mut threads = Vec::new();
-        for part in parts {
-            let is_there = is_there.clone();
-            let wait_and_work = move || {
-                is_there.send(())?;
-                while gate.get().is_none() {
-                    thread::yield_now();
-                }
-                let sum = part()?;
-                anyhow::Ok((sum, Instant::now()))
-            };
-            let thread = thread::Builder::new().spawn_scoped(scope, wait_and_work);
-            threads.push(thread.context("cannot start a thread"));
-        }
-        for _ in threads.iter().flatten() {
-            there.recv()?;
-        }
-        // The clock `start` stops. The clock `work` runs from the opening of the gate.
-        let start = since.elapsed().as_secs_f64();
-        // Also if a thread could not be started: the others wait for it.
-        let begin = *gate.get_or_init(Instant::now);
-        let (mut work, mut total) = (0.0, 0);
-        for thread in threads {
-            let (sum, end) = thread?.join().expect("no worker panics")?;
-            // `work` stops when the last thread ends.
-            work = (end - begin).as_secs_f64().max(work);
-            total += sum;
-        }
-        Ok(Done { start, work, total })
+    let together = together::all_at_once(parts.map(|part| |_| part()))?;
+    Ok(Done {
+        start: (together.begin - since).as_secs_f64(),
+        work: together.seconds,
+        total: together.results.iter().sum(),
     })
 }
 
