@@ -484,6 +484,28 @@ fn a_laboratory_that_is_killed_leaves_nobody_behind() {
     interrupt(nix::sys::signal::SIGKILL, &Scratch::new("killed.json"));
 }
 
+/// Clients that wait for an answer do so for a minute, unless their parent ends.
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_is_started_in_a_role_ends_with_its_parent() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    let port = listener.local_addr().expect("it has an address").port();
+    let load = format!(
+        "{{\"port\":{port},\"clients\":1,\"requests_per_connection\":1,\"span\":1,\"rate\":null}}"
+    );
+    let program = demo!().get_program().to_owned();
+    let mut parent = command(
+        "sh",
+        &["-c", r#""$0" --role "servers: clients" "$1" & wait"#],
+    );
+    parent.arg(program).arg(load);
+    let parent = parent.spawn().expect("there is a shell");
+    let _client = listener.accept().expect("the client connects");
+    let start = std::time::Instant::now();
+    kill_only_the_parent(parent);
+    assert!(start.elapsed() < std::time::Duration::from_secs(30));
+}
+
 #[test]
 fn it_ends_quietly_when_nobody_reads() {
     assert_quiet_without_reader(demo!("--quick"));
