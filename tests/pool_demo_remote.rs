@@ -363,7 +363,7 @@ fn a_job_over_two_hosts_survives_that_one_is_cut_off() {
         "UsePAM=no".to_owned(),
         "PidFile=none".to_owned(),
         // The server asks whether its client is still there, and ends its programs when it is not.
-        "ClientAliveInterval=5".to_owned(),
+        "ClientAliveInterval=2".to_owned(),
     ];
     let mut words = vec!["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null"];
     words.extend(options.iter().flat_map(|option| ["-o", option]));
@@ -403,15 +403,18 @@ fn a_job_over_two_hosts_survives_that_one_is_cut_off() {
         .display()
         .to_string();
     let mut words = vec![&*program, "remote", "--via", "", "--via", &via];
-    words.extend(["--tasks", "2000", "--task-timeout", "10"]);
+    // So many that the other host's worker is there long before the end.
+    words.extend(["--tasks", "10000", "--task-timeout", "10"]);
     adopt_orphans();
-    let demo = TwoHosts::on(&hosts.master, &words)
+    let mut demo = TwoHosts::on(&hosts.master, &words)
         .spawn()
         .expect("the demo can be started");
     let _demo = Guard(demo.id());
 
     // In the middle: the other host's worker has computed for a while.
     wait_until("a worker on the other host", || {
+        let end = demo.try_wait().expect("it is our child");
+        assert!(end.is_none(), "the job ended first");
         hosts.workers().iter().any(|&ticks| ticks >= 30)
     });
     ip(&format!("-n {} link set cable down", hosts.other)).expect("it can be cut");
@@ -421,7 +424,10 @@ fn a_job_over_two_hosts_survives_that_one_is_cut_off() {
     let errors = String::from_utf8_lossy(&end.stderr);
     assert!(end.status.success(), "{out}{errors}");
     // A task that was counted twice, or not, would show.
-    capture(&out, "(2000 tasks, each counted once: 148933 primes)\\. .*");
+    capture(
+        &out,
+        "(10000 tasks, each counted once: 664579 primes)\\. .*",
+    );
     assert!(errors.contains("silent for 10s; once more in"), "{errors}");
     wait_until("the end of the other host's workers", || {
         hosts.workers().is_empty()
