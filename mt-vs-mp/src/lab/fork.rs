@@ -1,7 +1,7 @@
 //! A forked child that runs a function and ends.
 
 #[cfg(unix)]
-pub use unix::{Child, child};
+pub use unix::{Child, child, join_all};
 
 #[cfg(unix)]
 mod unix {
@@ -11,7 +11,10 @@ mod unix {
     use nix::{
         errno::Errno,
         libc,
-        sys::wait::{WaitStatus, waitpid},
+        sys::{
+            signal::{Signal, kill},
+            wait::{WaitStatus, waitpid},
+        },
         unistd::{ForkResult, Pid, fork},
     };
 
@@ -50,22 +53,57 @@ mod unix {
         /// # Errors
         /// When the child failed or was killed.
         pub fn join(self) -> anyhow::Result<()> {
-            let status = loop {
-                match waitpid(self.pid, None) {
-                    // A signal interrupted the call; the child is still running.
-                    Err(Errno::EINTR) => {}
-                    status => {
-                        break status
-                            .with_context(|| format!("cannot wait for child {}", self.pid))?;
-                    }
-                }
-            };
+            let status = wait(Some(self.pid))
+                .with_context(|| format!("cannot wait for child {}", self.pid))?;
+            self.check(status)
+        }
+
+        fn check(&self, status: WaitStatus) -> anyhow::Result<()> {
             ensure!(
                 status == WaitStatus::Exited(self.pid, 0),
                 "child {} failed: {status:?}",
                 self.pid
             );
             Ok(())
+        }
+    }
+
+    /// Waits for the end of all children. When one has failed, the others are killed: they may be
+    /// waiting for it. (A process that is killed while it waits for a mutex may take with it the
+    /// wake-up that another needs.)
+    ///
+    /// # Errors
+    /// When a child failed or was killed: the first of them.
+    pub fn join_all(mut children: Vec<Child>) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        while !children.is_empty() {
+            let status = wait(None).context("cannot wait for a child")?;
+            let ended = |child: &Child| Some(child.pid) == status.pid();
+            let Some(place) = children.iter().position(ended) else {
+                // It is not one of them.
+                continue;
+            };
+            let checked = children.swap_remove(place).check(status);
+            if result.is_ok() && checked.is_err() {
+                result = checked;
+                for other in &children {
+                    // Nobody has reaped it, so the id is still its own. If it has already ended,
+                    // some systems say so by an error.
+                    let _ = kill(other.pid, Signal::SIGKILL);
+                }
+            }
+        }
+        result
+    }
+
+    /// Waits for the end of this child, or of any.
+    fn wait(pid: Option<Pid>) -> nix::Result<WaitStatus> {
+        loop {
+            match waitpid(pid, None) {
+                // A signal interrupted the call; the child is still running.
+                Err(Errno::EINTR) => {}
+                status => return status,
+            }
         }
     }
 }

@@ -149,21 +149,21 @@ impl Working {
         await_end(&self.all_done)
     }
 
-    /// Waits for the end of every member, also if some have failed.
+    /// Waits for the end of every member, also if some have failed. (Processes are killed when one
+    /// of them has failed.)
     ///
     /// # Errors
     /// When a member has failed or was killed.
     pub fn join(self) -> anyhow::Result<()> {
-        let results: Vec<anyhow::Result<()>> = match self.members {
-            Members::Processes(children) => children.into_iter().map(fork::Child::join).collect(),
-            Members::Threads(threads) => {
-                let join = |thread: JoinHandle<_>| match thread.join() {
-                    Ok(result) => result,
-                    Err(_) => Err(anyhow!("a thread panicked")),
-                };
-                threads.into_iter().map(join).collect()
-            }
+        let threads = match self.members {
+            Members::Processes(children) => return fork::join_all(children),
+            Members::Threads(threads) => threads,
         };
+        let join = |thread: JoinHandle<_>| match thread.join() {
+            Ok(result) => result,
+            Err(_) => Err(anyhow!("a thread panicked")),
+        };
+        let results: Vec<anyhow::Result<()>> = threads.into_iter().map(join).collect();
         // The first error, if there is one.
         results.into_iter().collect()
     }

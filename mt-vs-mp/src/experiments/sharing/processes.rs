@@ -4,7 +4,7 @@
 use std::{
     num::NonZeroUsize,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -39,20 +39,24 @@ fn shared<T>() -> anyhow::Result<Mapping> {
 
 /// Returns how long the writers took, in seconds.
 fn by_processes(count: impl Fn()) -> anyhow::Result<f64> {
-    let write = |_| {
+    // When each writer was done, in nanoseconds after `origin`.
+    // SAFETY: these numbers are atomics.
+    let ends = unsafe { Mapping::shared_atomics::<AtomicU64>(WRITERS as usize) }?;
+    let origin = Instant::now();
+    let write = |number: usize| {
         for _ in 0..EACH {
             count();
         }
+        ends[number].store(origin.elapsed().as_nanos() as u64, Relaxed);
         Ok(())
     };
     // SAFETY: this trial has started no thread.
     let team = unsafe { Team::processes(WRITERS as usize, write) }?;
-    let begin = Instant::now();
-    let writing = team.begin();
-    writing.until_done()?;
-    let seconds = begin.elapsed().as_secs_f64();
-    writing.join()?;
-    Ok(seconds)
+    let begin = origin.elapsed();
+    team.begin().join()?;
+    let last = ends.iter().map(|end| end.load(Relaxed)).max();
+    let end = Duration::from_nanos(last.context("there are writers")?);
+    Ok((end - begin).as_secs_f64())
 }
 
 #[cfg(target_os = "linux")]
