@@ -20,6 +20,11 @@ mod stuck;
 /// How long a demo may run. Even on a slow and busy machine, only a demo that hangs takes longer.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// How long a process may compute, in seconds, however busy the machine is: the tests themselves
+/// and each process of a demo. None needs a quarter of it.
+#[cfg(unix)]
+const CPU_SECONDS: u64 = 20;
+
 /// Makes the command that runs a demo: `demo!("--workers", "3")`. The demo is the one whose
 /// manifest names this test.
 macro_rules! demo {
@@ -49,6 +54,10 @@ pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
             // SAFETY: the default action runs no code of ours.
             unsafe { signal(ending, SigHandler::SigDfl) }.expect("it is a signal");
         }
+        // The demo would inherit this too: the system ends a process that computes for ever.
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let (_, most) = getrlimit(Resource::RLIMIT_CPU).expect("it has a limit");
+        setrlimit(Resource::RLIMIT_CPU, CPU_SECONDS.min(most), most).expect("it may be lower");
     }
     command
 }
