@@ -1074,9 +1074,7 @@ fn each_is_pinned_to_the_core_that_it_is_told() {
     let core = (0..1024).find(|&core| cores.is_set(core) == Ok(true));
     let core = core.expect("this test runs on one");
     let refuses = |trial, parameter: String| {
-        let output = demo!("--role", trial, &parameter).output();
-        let output = output.expect("the trial can be started");
-        String::from_utf8_lossy(&output.stdout).contains("cannot pin to processor 9999")
+        stdout(&run(demo!("--role", trial, &parameter))).contains("cannot pin to processor 9999")
     };
     for pair in 0..3 {
         let on = |first, second| {

@@ -383,10 +383,11 @@ fn a_panic_ends_one_worker_and_another_takes_its_place() {
 #[test]
 fn the_good_requests_among_fifty_crashes_are_all_answered() {
     let server = Server::start(&PREFORK);
+    server.get("/").expect("it is answered");
     let good = thread::scope(|scope| {
         let crashes = scope.spawn(|| (0..50).filter_map(|_| server.get("/crash")).count());
         let clients: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| (0..100).filter_map(|_| server.get("/")).count()))
+            .map(|_| scope.spawn(|| (0..100).map_while(|_| server.get("/")).count()))
             .collect();
         assert_eq!(crashes.join().expect("no panic"), 0);
         let good = clients.into_iter().map(|client| client.join());

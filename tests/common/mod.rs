@@ -225,7 +225,7 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < LIMIT / 2, "never came: {what}");
+        assert!(start.elapsed() < LIMIT / 4, "never came: {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }
