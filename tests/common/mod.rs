@@ -20,8 +20,8 @@ mod stuck;
 /// How long a demo may run. Even on a slow and busy machine, only a demo that hangs takes longer.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How long a process may compute, in seconds, however busy the machine is: the tests themselves
-/// and each process of a demo. None needs a quarter of it.
+/// How long each process of a demo may compute, in seconds, however busy the machine is. None needs
+/// a quarter of it.
 #[cfg(unix)]
 const CPU_SECONDS: u64 = 20;
 
@@ -45,19 +45,25 @@ pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
         .stderr(Stdio::piped());
     #[cfg(unix)]
     {
+        use nix::sys::{
+            resource::{Resource::RLIMIT_CPU, getrlimit, setrlimit},
+            signal::{SigHandler, Signal, signal},
+        };
+        use std::os::unix::process::CommandExt;
+
         // A process group of its own, so that one signal can kill the demo and all its children.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.process_group(0);
         // The program that runs the tests may ignore these signals: `nohup` does, and a script
         // does for a command with `&`. The demo would inherit that.
-        use nix::sys::signal::{SigHandler, Signal, signal};
         for ending in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
             // SAFETY: the default action runs no code of ours.
             unsafe { signal(ending, SigHandler::SigDfl) }.expect("it is a signal");
         }
-        // The demo would inherit this too: the system ends a process that computes for ever.
-        use nix::sys::resource::{Resource, getrlimit, setrlimit};
-        let (_, most) = getrlimit(Resource::RLIMIT_CPU).expect("it has a limit");
-        setrlimit(Resource::RLIMIT_CPU, CPU_SECONDS.min(most), most).expect("it may be lower");
+        // The system ends a process of the demo that computes for ever.
+        let (_, most) = getrlimit(RLIMIT_CPU).expect("it has a limit");
+        let limit = move || Ok(setrlimit(RLIMIT_CPU, CPU_SECONDS.min(most), most)?);
+        // SAFETY: this is one system call, which any process may make between fork and exec.
+        unsafe { command.pre_exec(limit) };
     }
     command
 }
