@@ -5,16 +5,18 @@ pub use unix::{Child, child, join_all};
 
 #[cfg(unix)]
 mod unix {
-    use std::panic::{self, AssertUnwindSafe};
+    use std::{
+        io,
+        os::unix::process::ExitStatusExt,
+        panic::{self, AssertUnwindSafe},
+        process::ExitStatus,
+    };
 
     use anyhow::{Context, ensure};
     use nix::{
         errno::Errno,
         libc,
-        sys::{
-            signal::{Signal, kill},
-            wait::{WaitStatus, waitpid},
-        },
+        sys::signal::{Signal, kill},
         unistd::{ForkResult, Pid, fork},
     };
 
@@ -53,17 +55,13 @@ mod unix {
         /// # Errors
         /// When the child failed or was killed.
         pub fn join(self) -> anyhow::Result<()> {
-            let status = wait(Some(self.pid))
-                .with_context(|| format!("cannot wait for child {}", self.pid))?;
+            let (_, status) =
+                wait(self.pid).with_context(|| format!("cannot wait for child {}", self.pid))?;
             self.check(status)
         }
 
-        fn check(&self, status: WaitStatus) -> anyhow::Result<()> {
-            ensure!(
-                status == WaitStatus::Exited(self.pid, 0),
-                "child {} failed: {status:?}",
-                self.pid
-            );
+        fn check(&self, status: ExitStatus) -> anyhow::Result<()> {
+            ensure!(status.success(), "child {} failed: {status}", self.pid);
             Ok(())
         }
     }
@@ -75,11 +73,12 @@ mod unix {
     /// # Errors
     /// When a child failed or was killed: the first of them.
     pub fn join_all(mut children: Vec<Child>) -> anyhow::Result<()> {
+        // -1 stands for any child.
+        const ANY: Pid = Pid::from_raw(-1);
         let mut result = Ok(());
         while !children.is_empty() {
-            let status = wait(None).context("cannot wait for a child")?;
-            let ended = |child: &Child| Some(child.pid) == status.pid();
-            let Some(place) = children.iter().position(ended) else {
+            let (ended, status) = wait(ANY).context("cannot wait for a child")?;
+            let Some(place) = children.iter().position(|child| child.pid == ended) else {
                 // It is not one of them.
                 continue;
             };
@@ -96,13 +95,18 @@ mod unix {
         result
     }
 
-    /// Waits for the end of this child, or of any.
-    fn wait(pid: Option<Pid>) -> nix::Result<WaitStatus> {
+    /// Waits for the end of a child. Returns its id, and how it ended. (nix's own call fails if a
+    /// real-time signal has killed the child.)
+    fn wait(child: Pid) -> io::Result<(Pid, ExitStatus)> {
+        let mut status = 0;
         loop {
-            match waitpid(pid, None) {
+            // SAFETY: `status` is a local variable, which lives longer than the call.
+            let result = unsafe { libc::waitpid(child.as_raw(), &mut status, 0) };
+            match Errno::result(result) {
+                Ok(ended) => return Ok((Pid::from_raw(ended), ExitStatus::from_raw(status))),
                 // A signal interrupted the call; the child is still running.
                 Err(Errno::EINTR) => {}
-                status => return status,
+                Err(error) => return Err(error.into()),
             }
         }
     }
