@@ -1,7 +1,10 @@
 //! What limits the number of processes here, and a proof that such a limit works: a process lowers
 //! a limit for itself, and forks until the system refuses.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    process,
+};
 
 use anyhow::Context;
 use nix::{
@@ -50,8 +53,9 @@ const ROOM: u64 = 10;
 /// If the system starts this many processes, it does not keep to the limit.
 const ENOUGH: usize = 3 * ROOM as usize;
 
-/// The id of a user who has no processes: `RLIMIT_NPROC` counts all processes of a user.
-const UNUSED_ID: Uid = Uid::from_raw(1_999_999_999);
+/// The ids from this one on belong to nobody, so these users have no processes. (`RLIMIT_NPROC`
+/// counts all processes of a user.)
+const UNUSED_IDS: u32 = 1_990_000_000;
 
 /// About what the kernel needs for a process beside the memory that the process maps, in bytes: a
 /// stack of 16 KiB, and its record of the process.
@@ -74,7 +78,9 @@ const OURSELVES: User = User {
 const ANOTHER_USER: User = User {
     limit: "RLIMIT_NPROC of an ordinary user",
     become_user: || {
-        setuid(UNUSED_ID).context("cannot become another user")?;
+        // Another laboratory that runs now has another user for this.
+        let unused = Uid::from_raw(UNUSED_IDS + process::id());
+        setuid(unused).context("cannot become another user")?;
         // Both are undone by a change of user: that this process ends with the laboratory, and that
         // it may read its own `/proc/self`.
         role::end_with_the_parent()?;
