@@ -7,7 +7,10 @@ use std::{
     fs::File,
     io::{self, Read},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -25,6 +28,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 #[cfg(unix)]
 const CPU_SECONDS: u64 = 20;
 
+/// Whether a demo hung. Then the tests that have not begun fail at once: each of them might wait as
+/// long, and learn no more.
+static HUNG: AtomicBool = AtomicBool::new(false);
+
 /// Makes the command that runs a demo: `demo!("--workers", "3")`. The demo is the one whose
 /// manifest names this test.
 macro_rules! demo {
@@ -37,6 +44,7 @@ pub(crate) use demo;
 
 /// A command with an empty stdin, pipes as stdout and stderr, and a process group of its own.
 pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
+    assert!(!HUNG.load(Relaxed), "not run, since a demo hung before");
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -208,6 +216,7 @@ fn watch<T>(demo: u32, wait: impl FnOnce() -> T) -> (T, bool) {
         let mut watch = stuck::Watch::new(demo);
         while end.recv_timeout(Duration::from_millis(200)) == Err(RecvTimeoutError::Timeout) {
             if watch.is_stuck() || start.elapsed() > LIMIT {
+                HUNG.store(true, Relaxed);
                 kill_group(demo);
                 return true;
             }
@@ -231,7 +240,10 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < LIMIT / 4, "never came: {what}");
+        if start.elapsed() > LIMIT / 4 {
+            HUNG.store(true, Relaxed);
+            panic!("never came: {what}");
+        }
         thread::sleep(Duration::from_millis(1));
     }
 }
