@@ -484,7 +484,7 @@ fn a_laboratory_that_is_killed_leaves_nobody_behind() {
     interrupt(nix::sys::signal::SIGKILL, &Scratch::new("killed.json"));
 }
 
-/// Clients that wait for an answer do so for a minute, unless their parent ends.
+/// Clients that wait for an answer do so for 40 s, unless their parent ends.
 #[cfg(target_os = "linux")]
 #[test]
 fn whoever_is_started_in_a_role_ends_with_its_parent() {

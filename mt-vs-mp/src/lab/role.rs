@@ -146,10 +146,10 @@ pub fn play_role(
 }
 
 /// In a role: makes the system kill this process when its parent ends, even if the parent is killed;
-/// and end it after five minutes, in case it hangs.
+/// and end it after half a minute, in case it hangs. (A trial takes a few seconds at most.)
 pub fn end_with_the_parent() -> anyhow::Result<()> {
     #[cfg(unix)]
-    nix::unistd::alarm::set(300);
+    nix::unistd::alarm::set(30);
     // On other systems, and if the parent has already ended, this process ends by itself after its
     // work, when it cannot send its answer.
     #[cfg(target_os = "linux")]

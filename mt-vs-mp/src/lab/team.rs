@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 
-use super::fork;
+use super::{fork, role};
 
 /// The members: child processes, or threads.
 enum Members {
@@ -70,6 +70,7 @@ impl Team {
         let mut children = Vec::with_capacity(members);
         for number in 0..members {
             let member = || {
+                role::end_with_the_parent()?;
                 // Closes this child's copy. If the child kept it, no member would ever begin.
                 may_begin = None;
                 // `all_done` is closed when `ends` goes out of scope: after the work.

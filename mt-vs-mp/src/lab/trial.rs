@@ -43,7 +43,7 @@ pub fn run<P: Serialize, A: DeserializeOwned>(
 /// Runs a trial whose process may die: how it ended is the result.
 ///
 /// # Errors
-/// When the process hangs: after five minutes its alarm ends it.
+/// When the process hangs: after half a minute its alarm ends it.
 pub fn run_to_its_end<P: Serialize, A: DeserializeOwned>(
     role: &Role<P, A>,
     parameter: &P,
