@@ -911,6 +911,26 @@ mod on_linux {
         server.end();
     }
 
+    #[test]
+    fn when_the_client_has_closed_its_side_the_child_ends_without_work() {
+        let server = Server::start(&[]);
+        server.assert_serves();
+        // The line is written when the child has ended.
+        server.log.next();
+        // The fields 16 and 17 of this file: how long all children have computed, in ticks.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", server.id));
+        let stat = stat.expect("Linux tells it");
+        let fields: Vec<&str> = stat.split(' ').collect();
+        let ticks: u32 = [15, 16]
+            .map(|field| fields[field].parse::<u32>().expect("it is a number"))
+            .into_iter()
+            .sum();
+        // (There are 100 ticks in a second. A child that looks again and again would compute for
+        // two seconds.)
+        assert!(ticks < 50, "{ticks}");
+        server.end();
+    }
+
     /// Waits for an answer, and then sends more than fits into the buffers of the connection. So
     /// somebody has to read it.
     #[track_caller]
