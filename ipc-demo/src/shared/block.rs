@@ -21,8 +21,8 @@ pub fn new_block() -> anyhow::Result<Vec<u8>> {
     // The pattern has a prime number of bytes, so pages that are side by side differ.
     let pattern: Vec<u8> = (0..251).collect();
     let mut block = room_for(SIZE)?;
-    while block.len() < SIZE {
-        let rest = SIZE - block.len();
+    for filled in (0..SIZE).step_by(pattern.len()) {
+        let rest = SIZE - filled;
         block.extend_from_slice(&pattern[..rest.min(pattern.len())]);
     }
     Ok(block)
