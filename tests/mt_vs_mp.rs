@@ -506,29 +506,36 @@ fn whoever_is_started_in_a_role_ends_with_its_parent() {
     assert!(start.elapsed() < std::time::Duration::from_secs(30));
 }
 
-/// The others may be waiting for the one that was killed: for a lock, for example. Here they wait
-/// for ever, because they are stopped.
+/// A trial, and the four processes that it has forked, once all of them sleep.
 #[cfg(target_os = "linux")]
-#[test]
-fn when_one_of_several_processes_is_killed_the_others_are_killed_and_it_is_an_error() {
-    use nix::sys::signal::{Signal, kill};
-    let crowd = r#"{"processes":true,"computing":false,"workers":3,"cores":0,"span":60000}"#;
+fn sleeping_crowd() -> (process::Child, Vec<u32>) {
+    let crowd = r#"{"processes":true,"computing":false,"workers":3,"cores":0,"span":600000}"#;
     let trial = demo!("--role", "scale", crowd).spawn();
     let trial = trial.expect("the demo can be started");
     let _guard = Guard(trial.id());
-    // Once they have begun, all of them sleep.
     let sleeps = |id: &str| {
         let call = fs::read_to_string(format!("/proc/{id}/syscall"));
         let sleep = format!("{} ", nix::libc::SYS_clock_nanosleep);
         call.is_ok_and(|call| call.starts_with(&sleep))
     };
     let list = format!("/proc/{0}/task/{0}/children", trial.id());
-    let sleepers: Vec<u32> = wait_for("four processes that sleep", || {
+    let sleepers = wait_for("four processes that sleep", || {
         let list = fs::read_to_string(&list).expect("Linux lists them");
         let sleepers = list.split_whitespace().filter(|id| sleeps(id));
         let sleepers: Vec<u32> = sleepers.filter_map(|id| id.parse().ok()).collect();
         (sleepers.len() == 4).then_some(sleepers)
     });
+    (trial, sleepers)
+}
+
+/// The others may be waiting for the one that was killed: for a lock, for example. Here they wait
+/// for ever, because they are stopped.
+#[cfg(target_os = "linux")]
+#[test]
+fn when_one_of_several_processes_is_killed_the_others_are_killed_and_it_is_an_error() {
+    use nix::sys::signal::{Signal, kill};
+    let (trial, sleepers) = sleeping_crowd();
+    let _guard = Guard(trial.id());
     for &waiting in &sleepers[..3] {
         kill(pid(waiting), Signal::SIGSTOP).expect("it runs");
     }
@@ -538,6 +545,18 @@ fn when_one_of_several_processes_is_killed_the_others_are_killed_and_it_is_an_er
     unsafe { nix::libc::kill(pid(sleepers[3]).as_raw(), real_time) };
     let error = format!("child {} failed: signal: {real_time}", sleepers[3]);
     Assert::new(finish(trial)).stdout(predicate::str::contains(error));
+}
+
+/// Here the processes would sleep for ten minutes.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_processes_of_a_trial_end_when_it_is_killed() {
+    adopt_orphans();
+    let (mut trial, _) = sleeping_crowd();
+    let _guard = Guard(trial.id());
+    trial.kill().expect("it runs");
+    trial.wait().expect("it can be waited for");
+    wait_until("the end of its processes", || group_is_gone(trial.id()));
 }
 
 #[test]
