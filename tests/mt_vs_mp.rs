@@ -484,7 +484,7 @@ fn a_laboratory_that_is_killed_leaves_nobody_behind() {
     interrupt(nix::sys::signal::SIGKILL, &Scratch::new("killed.json"));
 }
 
-/// Clients that wait for an answer do so for 40 s, unless their parent ends.
+/// Clients that wait for an answer do so for 25 s, unless their parent ends.
 #[cfg(target_os = "linux")]
 #[test]
 fn whoever_is_started_in_a_role_ends_with_its_parent() {
@@ -503,7 +503,7 @@ fn whoever_is_started_in_a_role_ends_with_its_parent() {
     let _client = listener.accept().expect("the client connects");
     let start = std::time::Instant::now();
     kill_only_the_parent(parent);
-    assert!(start.elapsed() < std::time::Duration::from_secs(30));
+    assert!(start.elapsed() < std::time::Duration::from_secs(15));
 }
 
 /// A trial, and the four processes that it has forked, once all of them sleep.
