@@ -9,7 +9,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    os::unix::process::CommandExt,
+    os::{fd::AsFd, unix::process::CommandExt},
     process::{Child, ChildStderr, ChildStdout, Command},
     sync::{
         Mutex,
@@ -21,6 +21,7 @@ use std::{
 
 use nix::{
     errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{SigSet, Signal, kill, killpg},
 };
 use predicates::prelude::*;
@@ -728,7 +729,13 @@ fn a_slow_reader_of_the_log_holds_nobody_up_and_misses_no_line() {
     let mut children = server.get_many(&long_path(), 40);
     // Then there is some room again, but not for all that is to be written.
     let mut start = [0; 8192];
-    log.read_exact(&mut start).expect("the log can be read");
+    for byte in &mut start {
+        let mut fds = [PollFd::new(log.as_fd(), PollFlags::POLLIN)];
+        let limit = PollTimeout::try_from(LIMIT).expect("it is short");
+        assert_eq!(poll(&mut fds, limit), Ok(1), "the log ends early");
+        log.read_exact(std::slice::from_mut(byte))
+            .expect("the log can be read");
+    }
     children.insert(child_in(&server.get(&long_path()), server.id));
 
     server.log = Lines::of(io::Cursor::new(start).chain(log));
