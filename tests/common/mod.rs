@@ -18,6 +18,7 @@ use std::{
 use assert_cmd::assert::Assert;
 use predicates::prelude::*;
 
+mod idle;
 mod stuck;
 
 /// How long a demo may run. Even on a slow and busy machine, only a demo that hangs takes longer.
@@ -45,6 +46,7 @@ pub(crate) use demo;
 /// A command with an empty stdin, pipes as stdout and stderr, and a process group of its own.
 pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     assert!(!HUNG.load(Relaxed), "not run, since a demo hung before");
+    idle::watch();
     let mut command = Command::new(program);
     command
         .args(arguments)

@@ -71,7 +71,7 @@ fn waits_with_descendants(process: u32, stdin: Option<&PathBuf>) -> bool {
 }
 
 #[cfg(target_os = "linux")]
-fn children(process: u32) -> Vec<u32> {
+pub fn children(process: u32) -> Vec<u32> {
     let lists = of_threads(process, "children").unwrap_or_default();
     let ids = lists.iter().flat_map(|list| list.split_whitespace());
     ids.filter_map(|id| id.parse().ok()).collect()
