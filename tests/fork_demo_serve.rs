@@ -9,7 +9,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    os::{fd::AsFd, unix::process::CommandExt},
+    os::unix::process::CommandExt,
     process::{Child, ChildStderr, ChildStdout, Command},
     sync::{
         Mutex,
@@ -21,7 +21,6 @@ use std::{
 
 use nix::{
     errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{SigSet, Signal, kill, killpg},
 };
 use predicates::prelude::*;
@@ -729,13 +728,7 @@ fn a_slow_reader_of_the_log_holds_nobody_up_and_misses_no_line() {
     let mut children = server.get_many(&long_path(), 40);
     // Then there is some room again, but not for all that is to be written.
     let mut start = [0; 8192];
-    for byte in &mut start {
-        let mut fds = [PollFd::new(log.as_fd(), PollFlags::POLLIN)];
-        let limit = PollTimeout::try_from(LIMIT).expect("it is short");
-        assert_eq!(poll(&mut fds, limit), Ok(1), "the log ends early");
-        log.read_exact(std::slice::from_mut(byte))
-            .expect("the log can be read");
-    }
+    log.read_exact(&mut start).expect("the log can be read");
     children.insert(child_in(&server.get(&long_path()), server.id));
 
     server.log = Lines::of(io::Cursor::new(start).chain(log));
@@ -924,14 +917,8 @@ mod on_linux {
         server.assert_serves();
         // The line is written when the child has ended.
         server.log.next();
-        // The fields 16 and 17 of this file: how long all children have computed, in ticks.
-        let stat = fs::read_to_string(format!("/proc/{}/stat", server.id));
-        let stat = stat.expect("Linux tells it");
-        let fields: Vec<&str> = stat.split(' ').collect();
-        let ticks: u32 = [15, 16]
-            .map(|field| fields[field].parse::<u32>().expect("it is a number"))
-            .into_iter()
-            .sum();
+        let [_, _, of_children @ ..] = idle::linux::ticks(server.id).expect("it runs");
+        let ticks: u64 = of_children.iter().sum();
         // (There are 100 ticks in a second. A child that looks again and again would compute for
         // two seconds.)
         assert!(ticks < 50, "{ticks}");

@@ -437,8 +437,6 @@ fn kill(id: &str) {
 fn killing_all_workers_at_once_loses_no_task_and_no_descriptor() {
     // What they print fills a pipe several times: so the demo cannot be far ahead of this reader.
     let mut demo = demo!("--tasks", "6000", "--max-seconds", "0.001")
-        // Nobody would read it before the end.
-        .stderr(std::process::Stdio::null())
         .spawn()
         .expect("the demo can be started");
     let mut out = String::new();

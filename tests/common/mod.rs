@@ -18,7 +18,7 @@ use std::{
 use assert_cmd::assert::Assert;
 use predicates::prelude::*;
 
-mod idle;
+pub mod idle;
 mod stuck;
 
 /// How long a demo may run. Even on a slow and busy machine, only a demo that hangs takes longer.
@@ -227,10 +227,9 @@ fn watch<T>(demo: u32, wait: impl FnOnce() -> T) -> (T, bool) {
     });
     let result = wait();
     drop(ended);
-    (
-        result,
-        watchdog.join().expect("the watchdog does not panic"),
-    )
+    let killed = watchdog.join().expect("the watchdog does not panic");
+    // If `idle` has killed the demo, the wait has ended too.
+    (result, killed || idle::HAS_KILLED.load(Relaxed))
 }
 
 /// Waits until `look` finds something, and returns that. If it takes longer than only a fault can

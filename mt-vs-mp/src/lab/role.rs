@@ -145,8 +145,9 @@ pub fn play_role(
     Some(played.map(|()| 0))
 }
 
-/// In a role: makes the system kill this process when its parent ends, even if the parent is killed;
-/// and end it after half a minute, in case it hangs. (A trial takes a few seconds at most.)
+/// In a role, or in what it forks: makes the system kill this process when its parent ends, even if
+/// the parent is killed; and end it after half a minute, in case it hangs. (A trial takes a few
+/// seconds at most.)
 pub fn end_with_the_parent() -> anyhow::Result<()> {
     #[cfg(unix)]
     nix::unistd::alarm::set(30);
