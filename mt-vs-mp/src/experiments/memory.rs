@@ -8,13 +8,7 @@
 //! Afterwards: the child pays for each page that it writes to, and shares with its parent the pages
 //! that it only reads. See [`afterwards`].
 
-use std::{
-    fmt,
-    hint::black_box,
-    num::NonZeroUsize,
-    ptr::NonNull,
-    time::{Duration, Instant},
-};
+use std::{fmt, hint::black_box, num::NonZeroUsize, ptr::NonNull, time::Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -170,15 +164,11 @@ static COSTS: Role<Parent, Costs> = Role {
     },
 };
 
-/// Creates and joins one after the other for some milliseconds.
+/// Creates and joins a few, one after the other: the first can be slow.
 fn median_time(way: &Way) -> anyhow::Result<f64> {
-    const FEWEST: usize = 3;
-    const MOST: usize = 30;
-    const ENOUGH: Duration = Duration::from_millis(6);
-    let begin = Instant::now();
-    let mut times = Vec::new();
-    while times.len() < FEWEST || times.len() < MOST && begin.elapsed() < ENOUGH {
-        times.push((way.time)()?.as_secs_f64());
+    let mut times = [0.0; 9];
+    for time in &mut times {
+        *time = (way.time)()?.as_secs_f64();
     }
     Ok(median(times))
 }
