@@ -917,7 +917,7 @@ mod on_linux {
         server.assert_serves();
         // The line is written when the child has ended.
         server.log.next();
-        let [_, _, of_children @ ..] = idle::linux::ticks(server.id).expect("it runs");
+        let [_, _, of_children @ ..] = watchdog::linux::ticks(server.id).expect("it runs");
         let ticks: u64 = of_children.iter().sum();
         // (There are 100 ticks in a second. A child that looks again and again would compute for
         // two seconds.)

@@ -528,7 +528,7 @@ mod fork_server {
     #[cfg(target_os = "linux")]
     #[test]
     fn is_missed_when_somebody_kills_it() {
-        let mut demo = lesson(&["methods", "--starts", "1000000"])
+        let mut demo = lesson(&["methods", "--starts", "3000"])
             .spawn()
             .expect("it starts");
         read_until(&mut demo, "of its own.\n");
@@ -573,8 +573,8 @@ fn whoever_kills_the_parent_ends_its_children_too() {
         (&["signals"], ""),
         (&["signals"], "exit_code 0.\n"),
         (&["signals"], "signals are handled:\n"),
-        (&["methods", "--starts", "1000000"], "fork:"),
-        (&["methods", "--starts", "1000000"], "of its own.\n"),
+        (&["methods", "--starts", "3000"], "fork:"),
+        (&["methods", "--starts", "3000"], "of its own.\n"),
     ];
     for (arguments, text) in moments {
         let mut demo = lesson(arguments).spawn().expect("the demo can be started");
@@ -591,7 +591,7 @@ fn an_interrupt_ends_parent_and_children() {
     use nix::sys::signal::{SIGINT, killpg};
     for (arguments, text) in [
         (LESSONS[1], "exit_code None\n"),
-        (&["methods", "--starts", "1000000"], "of its own.\n"),
+        (&["methods", "--starts", "3000"], "of its own.\n"),
     ] {
         let mut demo = lesson(arguments).spawn().expect("the demo can be started");
         read_until(&mut demo, text);

@@ -18,8 +18,8 @@ use std::{
 use assert_cmd::assert::Assert;
 use predicates::prelude::*;
 
-pub mod idle;
 mod stuck;
+pub mod watchdog;
 
 /// How long a demo may run. Even on a slow and busy machine, only a demo that hangs takes longer.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// How long each process of a demo may compute, in seconds, however busy the machine is. None needs
 /// a fifth of it.
 #[cfg(unix)]
-const CPU_SECONDS: u64 = 10;
+const CPU_SECONDS: u64 = 4;
 
 /// Whether a demo hung. Then the tests that have not begun fail at once: each of them might wait as
 /// long, and learn no more.
@@ -46,7 +46,7 @@ pub(crate) use demo;
 /// A command with an empty stdin, pipes as stdout and stderr, and a process group of its own.
 pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     assert!(!HUNG.load(Relaxed), "not run, since a demo hung before");
-    idle::watch();
+    watchdog::watch();
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -69,9 +69,9 @@ pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
             // SAFETY: the default action runs no code of ours.
             unsafe { signal(ending, SigHandler::SigDfl) }.expect("it is a signal");
         }
-        // The system ends a process of the demo that computes for ever.
+        // The system ends a process of the demo that computes for ever, if the watchdog does not.
         let (_, most) = getrlimit(RLIMIT_CPU).expect("it has a limit");
-        let limit = move || Ok(setrlimit(RLIMIT_CPU, CPU_SECONDS.min(most), most)?);
+        let limit = move || Ok(setrlimit(RLIMIT_CPU, (2 * CPU_SECONDS).min(most), most)?);
         // SAFETY: this is one system call, which any process may make between fork and exec.
         unsafe { command.pre_exec(limit) };
     }
@@ -228,8 +228,8 @@ fn watch<T>(demo: u32, wait: impl FnOnce() -> T) -> (T, bool) {
     let result = wait();
     drop(ended);
     let killed = watchdog.join().expect("the watchdog does not panic");
-    // If `idle` has killed the demo, the wait has ended too.
-    (result, killed || idle::HAS_KILLED.load(Relaxed))
+    // If `watchdog` has killed the demo, the wait has ended too.
+    (result, killed || watchdog::HAS_KILLED.load(Relaxed))
 }
 
 /// Waits until `look` finds something, and returns that. If it takes longer than only a fault can
