@@ -581,18 +581,15 @@ fn workers_that_die_as_fast_as_they_are_started_end_the_pool() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_worker_that_cannot_be_replaced_ends_the_pool() {
-    // A second name for the program, which can be taken away while it runs.
-    let demo = demo!();
-    let program = std::path::Path::new(demo.get_program());
-    let name = program.with_file_name(format!("pool-demo-test-{}", std::process::id()));
-    std::fs::hard_link(program, &name).expect("a file can have two names");
-    let mut demo = command(&name, &["--workers", "2", "--max-seconds", "3600"])
+    // A copy of the program, which can be taken away while it runs.
+    let copy = ExecutableForAll::copy_of(&demo!());
+    let mut demo = command(&copy.0, &["--workers", "2", "--max-seconds", "3600"])
         .spawn()
         .expect("the demo can be started");
     let _guard = Guard(demo.id());
     let mut out = read_until(&mut demo, "Run task 1");
     out += &read_until(&mut demo, ")...\n");
-    std::fs::remove_file(&name).expect("it is there");
+    drop(copy);
     kill(&workers_of(&out)[0]);
 
     let output = finish(demo);

@@ -117,7 +117,7 @@ fn a_file_that_cannot_be_run_is_exit_code_126_with_the_reason() {
     );
     // By a shell: a file that this process wrote could still be open in a child that another test
     // is just starting, and then "Text file busy" is why it cannot be run.
-    let make = r#"mkdir "$0" && cd "$0" && echo 'exit 0' >text && echo '#!/nowhere' >lost &&
+    let make = r#"mkdir -p "$0" && cd "$0" && echo 'exit 0' >text && echo '#!/nowhere' >lost &&
         echo 'exit 0' >data && chmod +x text lost"#;
     run(command("sh", &["-c", make, &directory])).success();
     let reasons = [
