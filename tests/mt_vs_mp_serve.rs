@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     iter,
     net::{Shutdown, TcpStream},
     process::{Child, Command, ExitStatus},
@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use crate::common::*;
 
 /// Long enough for any answer: reached only by a server that gives none.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(10);
 /// How many of the longest answers are more than the system keeps for a client that does not read.
 const MUCH: usize = 200;
 
@@ -144,12 +144,15 @@ impl Client {
         self.0.get_ref().write_all(bytes).expect("it is open");
     }
 
+    /// The next answer; `None` if the connection has ended.
     fn answer(&mut self) -> Option<Answer> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            if self.0.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
+            match self.0.read_line(&mut head) {
+                Ok(0) => return None,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => hang("an answer"),
+                read => read.ok()?,
+            };
         }
         let head = head.replace('\r', "");
         let length: usize = capture(&head, r"Content-Length: (\d+)").parse().ok()?;

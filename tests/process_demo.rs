@@ -428,7 +428,7 @@ mod fork_server {
     /// A fork server of ours: it, our end of its socket, and who kills it when the test fails.
     fn start() -> (Child, BufReader<UnixStream>, Guard) {
         let (ours, servers) = UnixStream::pair().expect("a socket can be made");
-        let limit = ours.set_read_timeout(Some(Duration::from_secs(60)));
+        let limit = ours.set_read_timeout(Some(Duration::from_secs(10)));
         limit.expect("an answer can be awaited for a while");
         let mut command = lesson(&["--child", "forkserver"]);
         command.stdin(OwnedFd::from(servers));

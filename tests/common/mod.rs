@@ -242,11 +242,17 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         if start.elapsed() > LIMIT / 4 {
-            HUNG.store(true, Relaxed);
-            panic!("never came: {what}");
+            hang(what);
         }
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Fails the test because it has waited in vain for `what`.
+#[track_caller]
+pub fn hang(what: &str) -> ! {
+    HUNG.store(true, Relaxed);
+    panic!("never came: {what}");
 }
 
 /// Waits until something is so, as [`wait_for`] does.

@@ -26,7 +26,7 @@ use crate::{
 const ANSWER: usize = 1024;
 
 /// A longer wait for an answer is an error. (A trial may not take 30 s.)
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Load {
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_too_late_is_no_lack_of_room() {
         let late = unanswered(ErrorKind::WouldBlock.into());
-        assert_eq!(late.to_string(), "no answer in 25s");
+        assert_eq!(late.to_string(), "no answer in 15s");
         assert!(!late.is::<io::Error>());
         let reset = unanswered(ErrorKind::ConnectionReset.into());
         assert_eq!(reset.to_string(), "cannot read an answer");
