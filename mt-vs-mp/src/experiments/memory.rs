@@ -166,7 +166,7 @@ static COSTS: Role<Parent, Costs> = Role {
 
 /// Creates and joins a few, one after the other: the first can be slow.
 fn median_time(way: &Way) -> anyhow::Result<f64> {
-    let mut times = [0.0; 9];
+    let mut times = [0.0; 5];
     for time in &mut times {
         *time = (way.time)()?.as_secs_f64();
     }
