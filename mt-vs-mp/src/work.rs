@@ -12,11 +12,17 @@ fn is_prime(n: u32) -> bool {
     if n < 4 {
         return n >= 2;
     }
-    !n.is_multiple_of(2)
-        && (3..)
-            .step_by(2)
-            .take_while(|d| d * d <= n)
-            .all(|d| !n.is_multiple_of(d))
+    if n.is_multiple_of(2) {
+        return false;
+    }
+    let mut d = 3;
+    while d * d <= n {
+        if n.is_multiple_of(d) {
+            return false;
+        }
+        d += 2;
+    }
+    true
 }
 
 #[cfg(test)]
