@@ -122,7 +122,7 @@ fn a_worker_that_is_lost_or_silent_is_replaced_and_no_task_is_lost() {
         r#"echo "pool-demo 0.1.0 worker little-endian primes nowhere 1"; exec cat >/dev/null"#,
     ] {
         let via = format!(r#"sh -c 'if mkdir {once}; then {first}; else exec "$0" "$@"; fi'"#);
-        let (_, errors) = remote(&["--via", &via, "--task-timeout", "3"]);
+        let (_, errors) = remote(&["--via", &via, "--task-timeout", "2"]);
         assert!(errors.contains("once more in"), "{first}: {errors}");
         std::fs::remove_dir(folder.join("once")).expect("it was used");
     }

@@ -3,11 +3,13 @@
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
 use std::{
+    collections::HashMap,
     ffi::OsStr,
     fs::File,
     io::{self, Read},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
+        LazyLock, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc::{self, RecvTimeoutError},
     },
@@ -17,6 +19,7 @@ use std::{
 
 use assert_cmd::assert::Assert;
 use predicates::prelude::*;
+use regex::Regex;
 
 mod stuck;
 pub mod watchdog;
@@ -366,7 +369,11 @@ pub fn capture(text: &str, pattern: &str) -> String {
 /// For each line that the pattern matches as a whole, returns what the pattern's first group
 /// matched.
 pub fn captures(text: &str, pattern: &str) -> Vec<String> {
-    let pattern = regex::Regex::new(&format!("^{pattern}$")).expect("the pattern is valid");
+    // To make a pattern takes longer than to use it: some are used a thousand times.
+    static MADE: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
+    let make = || Regex::new(&format!("^{pattern}$")).expect("the pattern is valid");
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let pattern = made.entry(pattern.to_owned()).or_insert_with(make);
     text.lines()
         .filter_map(|line| Some(pattern.captures(line)?[1].to_owned()))
         .collect()
