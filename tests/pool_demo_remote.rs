@@ -309,8 +309,8 @@ impl TwoHosts {
             let program = words.next()?.ends_with(b"/pool-demo");
             let worker = program && words.next()? == b"--worker";
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            let waits = status.split("\nvoluntary_ctxt_switches:").nth(1)?;
-            worker.then_some(waits.split_whitespace().next()?.parse().ok()?)
+            let waits = captures(&status, r"voluntary_ctxt_switches:\s*(\d+)").pop()?;
+            worker.then_some(waits.parse().ok()?)
         };
         pids.split_whitespace().filter_map(waits).collect()
     }
@@ -391,11 +391,12 @@ fn a_job_over_two_hosts_survives_that_one_is_cut_off() {
         status.is_ok_and(|status| status.success())
     };
     let link = assert_cmd::cargo::cargo_bin!("slow-link").display();
+    let slow = format!("{link} 20");
     let delayed = delay(&hosts.master) && delay(&hosts.other);
     let delay = if delayed {
         String::new()
     } else {
-        format!("{link} 20 ")
+        format!("{slow} ")
     };
     let via = format!(
         "{delay}ssh -i {} -p 2222 -o BatchMode=yes -o StrictHostKeyChecking=no -o ConnectTimeout=5 \
@@ -407,7 +408,6 @@ fn a_job_over_two_hosts_survives_that_one_is_cut_off() {
         .to_string();
     // The worker on this host is slowed down too. So the other host's worker is there long before
     // the end.
-    let slow = format!("{link} 20");
     let mut words = vec![&*program, "remote", "--via", &slow, "--via", &via];
     words.extend(["--tasks", "2500", "--chunk", "10", "--task-timeout", "10"]);
     adopt_orphans();
