@@ -5,7 +5,7 @@ mod common;
 mod fork_demo_serve;
 mod readme;
 
-use std::{collections::HashSet, os::unix::process::CommandExt};
+use std::{collections::HashSet, os::unix::process::CommandExt, thread};
 
 use assert_cmd::assert::Assert;
 use common::*;
@@ -94,21 +94,23 @@ fn children_that_the_process_had_before_are_not_waited_for() {
 
 #[test]
 fn children_are_reaped_even_if_whoever_started_the_demo_ignores_its_own() {
-    for lesson in LESSONS {
-        let mut command = demo!(lesson);
-        // SAFETY: `signal` is async-signal-safe, and sets no handler of ours.
-        unsafe {
-            command.pre_exec(|| {
-                signal(Signal::SIGCHLD, SigHandler::SigIgn)?;
-                Ok(())
-            })
-        };
-        // One lesson leaves orphans, and here they come to us.
-        adopt_orphans();
-        let demo = command.spawn().expect("the demo can be started");
-        let output = finish_with_orphans(demo);
-        Assert::new(output).success().stderr("");
-    }
+    // One lesson leaves orphans, and here they come to us.
+    adopt_orphans();
+    // All at once, since some of them wait.
+    thread::scope(|scope| {
+        for lesson in LESSONS {
+            let mut command = demo!(lesson);
+            // SAFETY: `signal` is async-signal-safe, and sets no handler of ours.
+            unsafe {
+                command.pre_exec(|| {
+                    signal(Signal::SIGCHLD, SigHandler::SigIgn)?;
+                    Ok(())
+                })
+            };
+            let demo = command.spawn().expect("the demo can be started");
+            scope.spawn(|| Assert::new(finish_with_orphans(demo)).success().stderr(""));
+        }
+    });
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 #[cfg(target_os = "linux")]
 use std::time::{Duration, Instant};
 
+use assert_cmd::assert::Assert;
 use common::*;
 use predicates::prelude::*;
 
@@ -238,9 +239,7 @@ fn a_full_disk_is_an_error() {
 #[test]
 fn a_task_that_fails_or_panics_fails_alone() {
     for backend in BACKENDS {
-        let mut command = demo!("errors", "--backend", backend);
-        command.env("RUST_BACKTRACE", "0");
-        let assert = run(command)
+        let assert = run(demo!("errors", "--backend", backend))
             .success()
             // Where the panics happened.
             .stderr(predicate::str::contains("src/errors.rs:").count(2));
@@ -285,15 +284,23 @@ fn assert_mapped(arguments: &[&str], chosen: &str) {
 #[test]
 fn imap_unordered_returns_each_result_once_and_in_order_if_one_worker_does_all() {
     let mut times = Vec::new();
-    for (arguments, one_worker) in [
+    let runs = [
         (&[][..], [false, false]),
         (&["--workers", "1"], [true, true]),
         // The first time, all tasks are in one chunk.
         (&["--chunk", "12"], [true, false]),
-    ] {
-        let mut command = demo!("imap-unordered");
-        command.args(arguments);
-        let out = stdout(&run(command).success().stderr(""));
+    ];
+    // All at once, since their tasks sleep.
+    let runs = runs.map(|(arguments, one_worker)| {
+        let demo = demo!("imap-unordered").args(arguments).spawn();
+        (
+            arguments,
+            one_worker,
+            demo.expect("the demo can be started"),
+        )
+    });
+    for (arguments, one_worker, demo) in runs {
+        let out = stdout(&Assert::new(finish(demo)).success().stderr(""));
         let first = captures(&out, r"imap_unordered .* (\d\.\d\d) to \d\.\d\d s\.");
         let last = captures(&out, r"imap_unordered .* to (\d\.\d\d) s\.");
         times.extend(first.into_iter().zip(last));
@@ -711,7 +718,7 @@ fn a_worker_without_a_pool_is_an_error() {
 
 /// Runs a shell's script, with the demo as `$0`.
 #[cfg(unix)]
-fn shell(script: &str) -> assert_cmd::assert::Assert {
+fn shell(script: &str) -> Assert {
     let mut shell = command("sh", &["-c", script]);
     shell.arg(demo!().get_program());
     run(shell)

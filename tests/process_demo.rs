@@ -31,10 +31,7 @@ fn program() -> String {
 
 /// A lesson of this demo.
 fn lesson(arguments: &[&str]) -> Command {
-    let mut command = command(program(), arguments);
-    // Or else what a panicking child says depends on who runs the test.
-    command.env("RUST_BACKTRACE", "0");
-    command
+    command(program(), arguments)
 }
 
 #[test]

@@ -55,7 +55,10 @@ pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .stderr(Stdio::piped())
+        // Or else what a demo prints when it panics, and how long it takes for that, depends on who
+        // runs the tests.
+        .env("RUST_BACKTRACE", "0");
     #[cfg(unix)]
     {
         use nix::sys::{

@@ -128,7 +128,7 @@ impl Block {
 
         let folder = EmptyFolder::new();
         let mut sh = common::command("sh", &["-c", &script]);
-        sh.current_dir(&folder.0).env("RUST_BACKTRACE", "0");
+        sh.current_dir(&folder.0);
         // A lesson may leave an orphan that is about to end.
         common::adopt_orphans();
         let sh = sh.spawn().expect("there is a shell");

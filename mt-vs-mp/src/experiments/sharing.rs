@@ -1,4 +1,4 @@
-//! Four writers, each of which adds 1 to a counter two hundred thousand times.
+//! Four writers, each of which adds 1 to a counter many thousand times.
 //!
 //! Threads share their memory, so there is one counter, and careless threads lose counts. Forked
 //! processes have copies of the counter, and the parent's copy stays 0, unless the counter is in
@@ -43,14 +43,13 @@ pub const EXPERIMENT: Experiment = Experiment {
 };
 
 const WRITERS: u64 = 4;
-const EACH: u64 = 200_000;
-const ALL: u64 = WRITERS * EACH;
 
 /// What the writers are, and how they count.
 struct Way {
     name: &'static str,
-    /// Runs all writers. Returns the counter's last value, and how long they took, in seconds.
-    count: fn() -> anyhow::Result<(u64, f64)>,
+    /// Runs all writers. Each of them adds 1 as many times as the argument says. Returns the
+    /// counter's last value, and how long they took, in seconds.
+    count: fn(u64) -> anyhow::Result<(u64, f64)>,
     lost: Lost,
 }
 
@@ -71,9 +70,9 @@ const WAYS: &[Way] = &[
     },
     Way {
         name: "threads, with a mutex",
-        count: || {
+        count: |each| {
             let counter = Mutex::new(0);
-            let seconds = by_threads(|| {
+            let seconds = by_threads(each, || {
                 *counter.lock().unwrap_or_else(PoisonError::into_inner) += 1;
             })?;
             let counted = counter.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -83,9 +82,9 @@ const WAYS: &[Way] = &[
     },
     Way {
         name: "threads, an atomic counter",
-        count: || {
+        count: |each| {
             let counter = AtomicU64::new(0);
-            let seconds = by_threads(|| {
+            let seconds = by_threads(each, || {
                 counter.fetch_add(1, Relaxed);
             })?;
             Ok((counter.into_inner(), seconds))
@@ -114,9 +113,9 @@ const WAYS: &[Way] = &[
 
 /// Reads and writes in two steps. Counts that other threads write in between are lost. (Each step
 /// is atomic. Otherwise this would be a data race, and the program's behaviour would be undefined.)
-fn careless() -> anyhow::Result<(u64, f64)> {
+fn careless(each: u64) -> anyhow::Result<(u64, f64)> {
     let counter = AtomicU64::new(0);
-    let seconds = by_threads(|| {
+    let seconds = by_threads(each, || {
         let count = counter.load(Relaxed);
         // The system may let another thread run at any moment, also here. Where threads seldom run
         // at the same time, it is asked to do so now and then.
@@ -129,10 +128,10 @@ fn careless() -> anyhow::Result<(u64, f64)> {
 }
 
 /// Returns how long the writers took, in seconds.
-fn by_threads(count: impl Fn() + Sync) -> anyhow::Result<f64> {
+fn by_threads(each: u64, count: impl Fn() + Sync) -> anyhow::Result<f64> {
     // All writers begin together: otherwise the first would be done before the last began.
     let write = |_| {
-        for _ in 0..EACH {
+        for _ in 0..each {
             count();
         }
         Ok(())
@@ -147,20 +146,25 @@ struct Run {
     seconds: f64,
 }
 
-static COUNT: Role<usize, Run> = Role {
+/// The parameters are the row of [`WAYS`], and how many times each writer adds 1.
+static COUNT: Role<(usize, u64), Run> = Role {
     name: "sharing",
-    play: |way| {
-        let (counted, seconds) = (WAYS[way].count)()?;
+    play: |(way, each)| {
+        let (counted, seconds) = (WAYS[way].count)(each)?;
         Ok(Run {
-            lost: ALL - counted,
+            lost: WRITERS * each - counted,
             seconds,
         })
     },
 };
 
 fn run(lab: &Lab) -> anyhow::Result<Finding> {
-    let runs = lab.alternate(lab.budget, 0..WAYS.len(), |way| trial::run(&COUNT, way))?;
-    let title = format!("{WRITERS} writers count to {EACH} each, on one counter:");
+    let each = lab.mode.pick(50_000, 200_000, 200_000);
+    let runs = lab.alternate(lab.budget, 0..WAYS.len(), |&way| {
+        trial::run(&COUNT, &(way, each))
+    })?;
+    let all = WRITERS * each;
+    let title = format!("{WRITERS} writers count to {each} each, on one counter:");
     let table = Table::of(
         &title,
         &runs,
@@ -170,12 +174,12 @@ fn run(lab: &Lab) -> anyhow::Result<Finding> {
                 it.figure(Unit::Count, |run| run.lost as f64).into()
             }),
             ("time per count", &|it| {
-                it.figure(Unit::Seconds, |run| run.seconds / ALL as f64)
+                it.figure(Unit::Seconds, |run| run.seconds / all as f64)
                     .into()
             }),
         ],
     );
-    let mut finding = judge(&runs);
+    let mut finding = judge(&runs, all);
     finding.tables.push(table);
     #[cfg(target_os = "linux")]
     finding.tables.push(orphaned_locks()?);
@@ -206,8 +210,8 @@ fn orphaned_locks() -> anyhow::Result<Table> {
     ))
 }
 
-/// Each way must lose what it is expected to lose.
-fn judge(runs: &[Measured<usize, Run>]) -> Finding {
+/// Each way must lose what it is expected to lose, of `all` counts.
+fn judge(runs: &[Measured<usize, Run>], all: u64) -> Finding {
     let parts = runs.iter().map(|it| {
         let always_lost = |number| it.samples.iter().all(|run| run.lost == number);
         match WAYS[it.variant].lost {
@@ -216,7 +220,7 @@ fn judge(runs: &[Measured<usize, Run>]) -> Finding {
             Lost::ByRace => Verdict::Holds,
             Lost::Nothing => verdict::is(always_lost(0)),
             #[cfg(unix)]
-            Lost::Everything => verdict::is(always_lost(ALL)),
+            Lost::Everything => verdict::is(always_lost(all)),
         }
     });
     let threads = "threads wrote to the same counter, and lost counts unless they took care";
@@ -231,13 +235,15 @@ fn judge(runs: &[Measured<usize, Run>]) -> Finding {
     Finding::new(
         verdict::every(parts),
         format!("{threads}; {processes}"),
-        format!("careless threads lost {careless} of {ALL} counts"),
+        format!("careless threads lost {careless} of {all} counts"),
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ALL: u64 = 1000;
 
     fn lost(variant: usize, lost: [u64; 2]) -> Measured<usize, Run> {
         Measured {
@@ -247,7 +253,7 @@ mod tests {
     }
 
     fn verdict(careless: u64, mutex: u64) -> Verdict {
-        judge(&[lost(0, [0, careless]), lost(1, [0, mutex])]).verdict
+        judge(&[lost(0, [0, careless]), lost(1, [0, mutex])], ALL).verdict
     }
 
     #[test]
@@ -265,7 +271,7 @@ mod tests {
     #[test]
     fn a_count_of_a_process_that_reaches_its_parent_refutes_it() {
         const COPIES: usize = 3;
-        let verdict = |copies| judge(&[lost(0, [0, 17]), lost(COPIES, copies)]).verdict;
+        let verdict = |copies| judge(&[lost(0, [0, 17]), lost(COPIES, copies)], ALL).verdict;
         assert_eq!(verdict([ALL, ALL]), Verdict::Holds);
         assert_eq!(verdict([ALL, ALL - 1]), Verdict::Fails);
     }

@@ -9,25 +9,25 @@ use std::{
 
 use anyhow::Context;
 
-use super::{EACH, WRITERS};
+use super::WRITERS;
 use crate::lab::{mapping::Mapping, team::Team};
 
 /// Each child counts in its own copy of the parent's memory. The parent's counter stays 0.
-pub fn copies() -> anyhow::Result<(u64, f64)> {
+pub fn copies(each: u64) -> anyhow::Result<(u64, f64)> {
     let counter = AtomicU64::new(0);
-    let seconds = by_processes(|| {
+    let seconds = by_processes(each, || {
         counter.fetch_add(1, Relaxed);
     })?;
     Ok((counter.into_inner(), seconds))
 }
 
 /// The system is asked for memory that is not copied when the process forks.
-pub fn in_shared_memory() -> anyhow::Result<(u64, f64)> {
+pub fn in_shared_memory(each: u64) -> anyhow::Result<(u64, f64)> {
     let memory = shared::<AtomicU64>()?;
     // SAFETY: the memory is large enough, aligned to a page, and zeroed, which is an atomic zero.
     // It outlives `counter`, and all processes that share it use it as an atomic.
     let counter = unsafe { memory.start::<AtomicU64>().as_ref() };
-    let seconds = by_processes(|| {
+    let seconds = by_processes(each, || {
         counter.fetch_add(1, Relaxed);
     })?;
     Ok((counter.load(Relaxed), seconds))
@@ -38,13 +38,13 @@ fn shared<T>() -> anyhow::Result<Mapping> {
 }
 
 /// Returns how long the writers took, in seconds.
-fn by_processes(count: impl Fn()) -> anyhow::Result<f64> {
+fn by_processes(each: u64, count: impl Fn()) -> anyhow::Result<f64> {
     // When each writer was done, in nanoseconds after `origin`.
     // SAFETY: these numbers are atomics.
     let ends = unsafe { Mapping::shared_atomics::<AtomicU64>(WRITERS as usize) }?;
     let origin = Instant::now();
     let write = |number: usize| {
-        for _ in 0..EACH {
+        for _ in 0..each {
             count();
         }
         ends[number].store(origin.elapsed().as_nanos() as u64, Relaxed);
@@ -83,10 +83,10 @@ mod robust {
         counter: UnsafeCell<u64>,
     }
 
-    pub fn with_a_mutex() -> anyhow::Result<(u64, f64)> {
+    pub fn with_a_mutex(each: u64) -> anyhow::Result<(u64, f64)> {
         let memory = shared::<Locked>()?;
         let locked = initialise(&memory, true)?;
-        let seconds = by_processes(|| {
+        let seconds = by_processes(each, || {
             // SAFETY: the mutex is initialised, and the process that locks it unlocks it. Only the
             // process that has locked it uses the counter.
             unsafe {

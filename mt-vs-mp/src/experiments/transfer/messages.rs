@@ -39,8 +39,7 @@ const WORD: usize = size_of::<u64>();
 /// Gives a message this number and this size. If it has the size already, only its ends change.
 pub fn prepare(message: &mut Vec<u8>, number: u64, size: usize) {
     if message.len() != size {
-        message.clear();
-        message.resize(size, FILL);
+        *message = vec![FILL; size];
     }
     message[..WORD].copy_from_slice(&number.to_ne_bytes());
     message[size - WORD..].copy_from_slice(&number.to_ne_bytes());
