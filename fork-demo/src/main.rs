@@ -37,7 +37,7 @@ mod many;
 mod order;
 #[cfg(unix)]
 mod orphan;
-#[cfg_attr(not(unix), allow(dead_code, unused_imports, unused_macros))]
+#[cfg_attr(not(unix), allow(unused, reason = "there is no lesson"))]
 mod output;
 #[cfg(unix)]
 mod process_table;
@@ -53,7 +53,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-#[cfg_attr(not(unix), allow(dead_code))]
+#[cfg_attr(not(unix), allow(dead_code, reason = "there is no lesson"))]
 enum Lesson {
     /// Fork many children, and wait until the last one has ended.
     Many {
