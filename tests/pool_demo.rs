@@ -331,7 +331,7 @@ fn map_works_for_any_number_of_tasks_and_workers() {
         ("1", "1", "1"),
         ("100", "4", "7"),
         ("1000", "64", "4"),
-        ("100000", "2", "12500"),
+        ("20000", "2", "2500"),
     ] {
         assert_mapped(&["--tasks", tasks, "--workers", workers], chunk);
     }
