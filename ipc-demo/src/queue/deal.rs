@@ -20,8 +20,8 @@ pub struct Deal {
     queue: IpcReceiver<Item>,
     /// A reader that is free sends its number here.
     free: IpcReceiver<u32>,
-    /// A channel to each reader.
-    readers: Vec<IpcSender<Item>>,
+    /// A channel to each reader; `None` if it could not be used any more.
+    readers: Vec<Option<IpcSender<Item>>>,
 }
 
 impl Deal {
@@ -33,7 +33,7 @@ impl Deal {
         Self {
             queue,
             free,
-            readers,
+            readers: readers.into_iter().map(Some).collect(),
         }
     }
 
@@ -41,7 +41,7 @@ impl Deal {
     ///
     /// # Errors
     /// Items of a writer are missing, or no reader is left.
-    pub fn run(self, plan: Plan) -> anyhow::Result<()> {
+    pub fn run(mut self, plan: Plan) -> anyhow::Result<()> {
         let mut tally = Tally::new(plan);
         loop {
             let item = match self.queue.recv() {
@@ -54,11 +54,14 @@ impl Deal {
                 let Ok(reader) = self.free.recv() else {
                     bail!("no reader is left: what is still in the queue is lost");
                 };
-                // This fails if that reader has died since. Then the loop gives the item to
-                // another.
-                if self.readers[reader as usize].send(item).is_ok() {
+                let reader = &mut self.readers[reader as usize];
+                let sent = reader.as_ref().is_some_and(|it| it.send(item).is_ok());
+                if sent {
                     break;
                 }
+                // That reader has died since, or the system has no room for a message. The reader
+                // is let go: if it lives, it reads the end. The loop gives the item to another.
+                *reader = None;
             }
         }
     }
