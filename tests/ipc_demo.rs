@@ -843,17 +843,20 @@ fn every_lesson_works_with_few_descriptors_and_with_closed_streams() {
 }
 
 #[test]
-fn a_file_gets_the_same_lines_as_a_pipe() {
-    let directory = new_directory("file");
+fn a_file_gets_the_same_lines_as_a_pipe_and_no_other_file_is_left_behind() {
+    let [files, temporary] = ["file", "temporary"].map(new_directory);
     with_each_lesson(|arguments, lines| {
-        let path = directory.join(format!("{}.txt", arguments.join(" ")));
+        let path = files.join(format!("{}.txt", arguments.join(" ")));
         let mut command = lesson(arguments);
+        command.env("TMPDIR", &temporary);
         command.stdout(std::fs::File::create(&path).expect("it can be made"));
         run(command).success().stderr("");
         let out = std::fs::read_to_string(&path).expect("it is UTF-8");
         assert_eq!(out.lines().count(), lines, "{out}");
     });
-    std::fs::remove_dir_all(&directory).expect("it can be removed");
+    assert_eq!(entries(&temporary), [""; 0]);
+    std::fs::remove_dir(&temporary).expect("it is empty");
+    std::fs::remove_dir_all(&files).expect("it can be removed");
 }
 
 #[cfg(unix)]
@@ -881,18 +884,6 @@ fn a_full_disk_is_an_error() {
             .stderr(predicate::str::contains("lost").not());
     }
     with_each_lesson(|arguments, _| assert_error_on_full_disk(lesson(arguments)));
-}
-
-#[test]
-fn no_file_is_left_behind() {
-    let directory = new_directory("temporary");
-    with_each_lesson(|arguments, _| {
-        let mut command = lesson(arguments);
-        command.env("TMPDIR", &directory);
-        run(command).success();
-    });
-    assert_eq!(entries(&directory), [""; 0]);
-    std::fs::remove_dir(&directory).expect("it is empty");
 }
 
 /// The names of what is in a directory.
