@@ -1,4 +1,13 @@
 //! A crowd, and what one trial measures of it.
+//!
+//! The span begins 10 ms after the crowd: until then, its workers can wake up. The work has no end
+//! of its own, so each worker of a computing crowd wants its turn until the span is over. What is
+//! computed before or after the span does not count.
+//!
+//! Meanwhile a bystander sleeps and wakes each millisecond, from before the crowd begins until
+//! after its end. Its lateness counts from the moment at which it should have been woken: if it
+//! misses ten wake-ups in a row, ten wake-ups are late and not one. No lateness can be longer than
+//! the crowd lasts: when the crowd has ended, the bystander gets its turn.
 
 use std::{
     fmt,
