@@ -7,7 +7,7 @@
 //! cargo run -p ipc-demo                   the notes' own program: queue.rs
 //! cargo run -p ipc-demo -- queue          the same; options for more items, writers, readers
 //! cargo run -p ipc-demo -- pipe           a dialogue, and when its end comes: pipe.rs, blocks.rs
-//! cargo run -p ipc-demo -- shared         64 MiB, sent and shared: shared.rs
+//! cargo run -p ipc-demo -- shared         a block, sent and shared: shared.rs
 //! cargo run -p ipc-demo -- lock           several processes add to one number: lock.rs, robust.rs
 //! cargo run -p ipc-demo -- fds            descriptors for a process that already runs: fds.rs
 //! cargo run -p ipc-demo -- hangup         the other side dies: hangup.rs, forgotten.rs
@@ -56,8 +56,8 @@ enum Lesson {
     Queue(queue::Options),
     /// Parent and child talk over two pipes, until the end of file.
     Pipe(blocks::Options),
-    /// Parent and child see the same 64 MiB: what is copied, and how long it takes.
-    Shared,
+    /// Parent and child see the same block: what is copied, and how long it takes.
+    Shared(shared::Options),
     /// Several processes add to one shared number, without a lock and with one.
     Lock,
     /// A pipe and a file are passed to a process that was started before they were opened.
@@ -102,7 +102,7 @@ fn run() -> anyhow::Result<u8> {
             None => pipe::run(),
             Some((items, size)) => blocks::run(items, size),
         },
-        Lesson::Shared => shared::run(),
+        Lesson::Shared(options) => shared::run(&options),
         Lesson::Lock => lock::run(),
         #[cfg(unix)]
         Lesson::Fds => fds::run(),

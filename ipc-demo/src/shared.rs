@@ -1,8 +1,8 @@
-//! One block of 64 MiB goes from parent to child in several ways: through a pipe, through
+//! One block of bytes goes from parent to child in several ways: through a pipe, through
 //! ipc-channel, and in shared memory.
 //!
 //! Mirrors Python's `Pipe`, `Queue` and `multiprocessing.shared_memory`. Run it with `cargo run -r
-//! -p ipc-demo -- shared`.
+//! -p ipc-demo -- shared`. With `--mib 1` the block is smaller.
 //!
 //! What to notice: what is sent is copied into the kernel by one process, and out of it by the
 //! other. Of shared memory only a descriptor is sent, whatever the size of the memory. But the
@@ -17,6 +17,7 @@
 use std::{io::Write, process, time::Instant};
 
 use anyhow::{Context, ensure};
+use clap::Args;
 use ipc_channel::ipc::{self, IpcReceiver, IpcSharedMemory};
 use os_pipe::PipeWriter;
 
@@ -28,7 +29,7 @@ use crate::{
 mod block;
 mod reader;
 
-use block::{SIZE, checksum, new_block, page_faults, room_for};
+use block::{checksum, new_block, page_faults, room_for};
 pub use reader::read;
 use reader::{Answer, Arguments};
 
@@ -38,13 +39,22 @@ use reader::{Answer, Arguments};
 /// get no error, since a receiver is still open: it would wait for ever.
 const PIECE: usize = 64 << 10;
 
-pub fn run() -> anyhow::Result<u8> {
+#[derive(Args)]
+pub struct Options {
+    /// The size of the block in MiB (2 to the power of 20 bytes).
+    #[arg(long, default_value_t = 64, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
+    mib: u16,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<u8> {
+    let size = usize::from(options.mib) << 20;
     let (stdin, pipe) = os_pipe::pipe().context("cannot make a pipe")?;
     let (pieces_sender, pieces) = ipc::bytes_channel().context("cannot make a channel")?;
     let (memory_sender, memories) = ipc::channel().context("cannot make a channel")?;
     let (filled_sender, filled) = ipc::channel().context("cannot make a channel")?;
     let (answer_sender, answers) = ipc::channel().context("cannot make a channel")?;
-    let arguments = (pieces, memories, filled, answer_sender);
+    let arguments = (size, pieces, memories, filled, answer_sender);
     let child = Child::start::<Arguments>("shared-reader", stdin, arguments)?;
     let id = child.id();
     let mut transfer = Transfer {
@@ -55,6 +65,7 @@ pub fn run() -> anyhow::Result<u8> {
     };
 
     let compared = compare(
+        size,
         &mut transfer,
         &pieces_sender,
         &memory_sender,
@@ -77,7 +88,8 @@ pub fn run() -> anyhow::Result<u8> {
 
     // The child has ended. So an error of stdout does not disturb it.
     say!(
-        "64 MiB from parent {} to child {id}, until it has read all of it:",
+        "{} MiB from parent {} to child {id}, until it has read all of it:",
+        options.mib,
         process::id()
     )?;
     say!("  {:21} {:>11}  {:>8}", "", "time", "faults")?;
@@ -134,18 +146,19 @@ impl Transfer {
     }
 }
 
-/// Passes the block to the child in each of the ways. Returns the block's checksum.
+/// Passes a block of `size` bytes to the child in each of the ways. Returns the block's checksum.
 fn compare(
+    size: usize,
     transfer: &mut Transfer,
     pieces: &ipc::IpcBytesSender,
     memories: &ipc::IpcSender<IpcSharedMemory>,
     filled: &ipc::IpcSender<()>,
 ) -> anyhow::Result<u64> {
-    let block = new_block()?;
+    let block = new_block(size)?;
     // Below, the shared memory is mapped three times at the same time: a clone of it is sent, and
     // `send` makes one more. If the system had no room for it, ipc-channel would panic. So the room
     // is asked for here, which returns an error, and is given back.
-    drop(room_for(3 * SIZE)?);
+    drop(room_for(3 * size)?);
     let (sum, first) = (checksum(&block), block[0]);
     // The first answer says that the child is ready.
     transfer.answer()?;

@@ -2,9 +2,6 @@
 
 use anyhow::Context;
 
-/// The size of the block in bytes: 64 MiB, which is 64 times 2 to the power of 20.
-pub const SIZE: usize = 64 << 20;
-
 /// The hash FNV-1a, but over words of eight bytes instead of single bytes. It differs if a byte is
 /// changed, lost, or in another place (except by a very rare chance).
 pub fn checksum(block: &[u8]) -> u64 {
@@ -16,13 +13,13 @@ pub fn checksum(block: &[u8]) -> u64 {
     words.iter().fold(OFFSET_BASIS, mix)
 }
 
-/// A new block, filled with a pattern.
-pub fn new_block() -> anyhow::Result<Vec<u8>> {
+/// A new block of `size` bytes, filled with a pattern.
+pub fn new_block(size: usize) -> anyhow::Result<Vec<u8>> {
     // The pattern has a prime number of bytes, so pages that are side by side differ.
     let pattern: Vec<u8> = (0..251).collect();
-    let mut block = room_for(SIZE)?;
-    for filled in (0..SIZE).step_by(pattern.len()) {
-        let rest = SIZE - filled;
+    let mut block = room_for(size)?;
+    for filled in (0..size).step_by(pattern.len()) {
+        let rest = size - filled;
         block.extend_from_slice(&pattern[..rest.min(pattern.len())]);
     }
     Ok(block)

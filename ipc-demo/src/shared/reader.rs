@@ -7,12 +7,13 @@ use ipc_channel::ipc::{IpcBytesReceiver, IpcReceiver, IpcSender, IpcSharedMemory
 
 use super::{
     PIECE,
-    block::{SIZE, checksum, page_faults, room_for},
+    block::{checksum, page_faults, room_for},
 };
 use crate::child;
 
-/// The child's ends of the channels.
+/// The block's size in bytes, and the child's ends of the channels.
 pub type Arguments = (
+    usize,
     IpcBytesReceiver,
     IpcReceiver<IpcSharedMemory>,
     IpcReceiver<()>,
@@ -29,12 +30,12 @@ pub struct Answer {
 }
 
 pub fn read(server: String) -> anyhow::Result<u8> {
-    let (pieces, memories, filled, answers) = child::arguments::<Arguments>(server)?;
+    let (size, pieces, memories, filled, answers) = child::arguments::<Arguments>(server)?;
     // All pages are written to now, so that their page faults do not fall into a measurement. The
     // value is not 0, because an optimised program may leave out the writing of zeros: memory that
     // is new from the system is full of zeros already. Then the page faults would come later.
-    let mut block = room_for(SIZE)?;
-    block.resize(SIZE, 1);
+    let mut block = room_for(size)?;
+    block.resize(size, 1);
     // This answer tells the parent that the child is ready.
     answer(&mut block, &answers)?;
 
