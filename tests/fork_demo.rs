@@ -14,6 +14,14 @@ use predicates::prelude::*;
 
 const LESSONS: [&str; 6] = ["many", "copy", "order", "exec", "locked", "orphan"];
 
+/// The command for a lesson that is run to see how it ends, with few forks.
+fn short(lesson: &str) -> std::process::Command {
+    match lesson {
+        "order" => demo!("order", "--forks", "100"),
+        _ => demo!(lesson),
+    }
+}
+
 #[test]
 fn the_parent_and_the_child_name_each_other() {
     let assert = run(demo!()).success().stderr("");
@@ -99,7 +107,7 @@ fn children_are_reaped_even_if_whoever_started_the_demo_ignores_its_own() {
     // All at once, since some of them wait.
     thread::scope(|scope| {
         for lesson in LESSONS {
-            let mut command = demo!(lesson);
+            let mut command = short(lesson);
             // SAFETY: `signal` is async-signal-safe, and sets no handler of ours.
             unsafe {
                 command.pre_exec(|| {
@@ -136,14 +144,20 @@ fn memory_is_copied_an_open_file_is_shared_and_threads_stay_behind() {
 #[test]
 fn nobody_decides_which_of_the_two_runs_first_but_a_pipe_does() {
     let shares = r"the parent in (\d+\.\d)%, the child in (\d+\.\d)%\.";
-    let assert = run(demo!("order")).success().stderr("");
-    let out = stdout(&assert);
-    for who in ["Nobody decides", "The parent sleeps first"] {
-        capture(&out, &format!("{who}: {shares}"));
+    for (demo, title) in [
+        (demo!("order"), "1000 forks."),
+        (short("order"), "100 forks."),
+    ] {
+        let assert = run(demo).success().stderr("");
+        let out = stdout(&assert);
+        assert!(out.starts_with(title), "{out}");
+        for who in ["Nobody decides", "The parent sleeps first"] {
+            capture(&out, &format!("{who}: {shares}"));
+        }
+        let enforced = "The parent waits at a pipe: the parent in 0.0%, the child in 100.0%.";
+        assert_eq!(out.lines().last(), Some(enforced), "{out}");
+        assert_eq!(out.lines().count(), 4, "{out}");
     }
-    let enforced = "The parent waits at a pipe: the parent in 0.0%, the child in 100.0%.";
-    assert_eq!(out.lines().last(), Some(enforced), "{out}");
-    assert_eq!(out.lines().count(), 4, "{out}");
 }
 
 #[test]
@@ -271,6 +285,7 @@ fn wrong_arguments_are_refused_with_what_is_allowed() {
     assert_usage_error(demo!("nonsense"), "nonsense");
     assert_usage_error(demo!("many", "--children", "-1"), "0..=10000");
     assert_usage_error(demo!("many", "--children", "x"), "invalid digit");
+    assert_usage_error(demo!("order", "--forks", "1"), "2..=1000000");
 }
 
 #[test]
@@ -529,7 +544,7 @@ mod on_linux {
         adopt_orphans();
         let mut runs = Vec::new();
         for lesson in LESSONS {
-            runs.extend([0, 30, 90].map(|bytes| (demo!(lesson), bytes, 1)));
+            runs.extend([0, 30, 90].map(|bytes| (short(lesson), bytes, 1)));
         }
         // Room for no line, or for the first.
         runs.extend([0, 30].map(|bytes| (demo!(), bytes, 1)));
@@ -538,7 +553,7 @@ mod on_linux {
         // Room for all.
         runs.push((demo!(), 1000, 0));
         for lesson in ["many", "copy", "order", "exec", "locked"] {
-            runs.push((demo!(lesson), 1000, 0));
+            runs.push((short(lesson), 1000, 0));
         }
         // All at once, since `locked` waits for a second.
         thread::scope(|scope| {

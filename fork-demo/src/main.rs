@@ -65,7 +65,12 @@ enum Lesson {
     /// What the child has a copy of, and what it shares with its parent.
     Copy,
     /// Which of the two runs first: counted, and then enforced.
-    Order,
+    Order {
+        /// How often each try forks.
+        #[arg(long, default_value_t = 1000, allow_negative_numbers = true)]
+        #[arg(value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+        forks: u32,
+    },
     /// What a new program finds in the process that it is put into.
     Exec,
     /// A lock that another thread holds during the fork: the child never gets it.
@@ -121,7 +126,7 @@ fn run(lesson: Option<Lesson>) -> anyhow::Result<u8> {
         None => fork::run(),
         Some(Lesson::Many { children }) => many::run(children),
         Some(Lesson::Copy) => copy::run(),
-        Some(Lesson::Order) => order::run(),
+        Some(Lesson::Order { forks }) => order::run(forks),
         Some(Lesson::Exec) => exec::run(),
         Some(Lesson::AfterExec { unmarked, marked }) => exec::after([unmarked, marked]),
         Some(Lesson::Locked) => locked::run(),

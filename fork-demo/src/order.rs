@@ -5,7 +5,7 @@
 //! A wait at a pipe enforces it.
 //!
 //! Mirrors the two lines that are printed after Python's `os.fork()`, in either order. Run it with
-//! `cargo run -p fork-demo -- order`.
+//! `cargo run -p fork-demo -- order`. With `--forks 10` it counts less often.
 //!
 //! What to notice: the figures of the first two tries change from run to run. Those of the third
 //! one cannot.
@@ -20,35 +20,36 @@ use anyhow::{Context, ensure};
 
 use crate::{child, output::say};
 
-const FORKS: u32 = 1000;
+pub fn run(forks: u32) -> anyhow::Result<u8> {
+    say!("{forks} forks. Who is the first to write into the same pipe?")?;
 
-pub fn run() -> anyhow::Result<u8> {
-    say!("{FORKS} forks. Who is the first to write into the same pipe?")?;
+    let childs = child_is_first(forks, |_| Ok(()))?;
+    say!("Nobody decides: {}", shares(childs, forks))?;
 
-    let childs = child_is_first(|_| Ok(()))?;
-    say!("Nobody decides: {}", shares(childs))?;
-
-    let childs = child_is_first(|_| {
+    let childs = child_is_first(forks, |_| {
         thread::sleep(Duration::from_micros(200));
         Ok(())
     })?;
-    say!("The parent sleeps first: {}", shares(childs))?;
+    say!("The parent sleeps first: {}", shares(childs, forks))?;
 
-    let childs = child_is_first(|mut done| {
+    let childs = child_is_first(forks, |mut done| {
         // Returns at the end of file: when the child has ended, in whatever way.
         done.read_to_end(&mut Vec::new())?;
         Ok(())
     })?;
-    say!("The parent waits at a pipe: {}", shares(childs))?;
+    say!("The parent waits at a pipe: {}", shares(childs, forks))?;
     Ok(0)
 }
 
-/// Forks a thousand times, and counts how often the child writes first. The parent calls `before`
+/// Forks `forks` times, and counts how often the child writes first. The parent calls `before`
 /// before it writes. `before` gets the reading end of a pipe to which nothing is written. The child
 /// has the writing end, and closes it when it ends.
-fn child_is_first(before: impl Fn(PipeReader) -> io::Result<()>) -> anyhow::Result<u32> {
+fn child_is_first(
+    forks: u32,
+    before: impl Fn(PipeReader) -> io::Result<()>,
+) -> anyhow::Result<u32> {
     let mut first = 0;
-    for _ in 0..FORKS {
+    for _ in 0..forks {
         // A pipe keeps the bytes in the order in which they were written: the first byte that comes
         // out is that of the first writer.
         let (mut order, writer) = io::pipe().context("cannot make a pipe")?;
@@ -81,11 +82,11 @@ fn write(mut writer: &PipeWriter, byte: &[u8]) -> anyhow::Result<()> {
     writer.write_all(byte).context("cannot write to a pipe")
 }
 
-fn shares(childs: u32) -> String {
-    let percent = |part: u32| 100.0 * f64::from(part) / f64::from(FORKS);
+fn shares(childs: u32, forks: u32) -> String {
+    let percent = |part: u32| 100.0 * f64::from(part) / f64::from(forks);
     format!(
         "the parent in {:.1}%, the child in {:.1}%.",
-        percent(FORKS - childs),
+        percent(forks - childs),
         percent(childs)
     )
 }
