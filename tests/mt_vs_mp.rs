@@ -858,7 +858,7 @@ fn beside_a_crowd_that_sleeps_others_compute() {
 #[test]
 fn a_crowd_that_loses_a_member_fails_at_once() {
     let parameter =
-        "{\"processes\":true,\"computing\":true,\"workers\":2000,\"cores\":1,\"span\":200}";
+        "{\"processes\":true,\"computing\":true,\"workers\":500,\"cores\":1,\"span\":200}";
     let trial = demo!("--role", "scale", parameter).spawn();
     let trial = trial.expect("the trial can be started");
     let children = format!("/proc/{0}/task/{0}/children", trial.id());
@@ -1127,15 +1127,18 @@ fn each_is_pinned_to_the_core_that_it_is_told() {
 #[test]
 fn two_runs_are_compared_verdict_by_verdict_and_figure_by_figure() {
     let [a, b] = ["a.json", "b.json"].map(Scratch::new);
-    for report in [&a, &b] {
-        let mut command = demo!("run", "master", "switch", "--quick", "--json");
-        command.arg(&report.0);
-        run(command).success();
-    }
+    let mut command = demo!("run", "master", "switch", "--quick", "--json");
+    command.arg(&a.0);
+    run(command).success();
+    // The second run is the first one with another verdict.
+    let mut report = a.report();
+    report["experiments"][0]["verdict"] = "fails".into();
+    fs::write(&b.0, report.to_string()).expect("it can be written");
     let mut command = demo!("compare");
     command.arg(&a.0).arg(&b.0);
     let out = stdout(&run(command).success().stderr(""));
-    assert!(out.contains("Verdicts: "), "{out}");
+    assert!(out.contains("Verdicts: 1 of 2 differ."), "{out}");
+    capture(&out, "│ (master) +┆ [a-z]+ +┆ fails +┆ differs +│");
     for text in ["master", "switch", "│ any processor, none", "B / A"] {
         assert!(out.contains(text), "{text} is missing in {out}");
     }

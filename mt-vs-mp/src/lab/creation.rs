@@ -41,7 +41,7 @@ pub const STD_THREAD: Way = Way {
 
 pub const FORK: Way = Way {
     name: "fork",
-    calls: 60,
+    calls: 30,
     missing: || cfg!(not(unix)).then_some("it exists on Unix only"),
     time: fork,
 };
@@ -49,7 +49,7 @@ pub const FORK: Way = Way {
 /// The smallest program that every Unix has.
 pub const SPAWN_TRUE: Way = Way {
     name: "spawn of `true`",
-    calls: 15,
+    calls: 10,
     missing: || {
         the_true_program()
             .is_none()
@@ -64,7 +64,7 @@ pub const SPAWN_TRUE: Way = Way {
 /// This program, in a role that ends at once.
 pub const SPAWN_SELF: Way = Way {
     name: "spawn of this program",
-    calls: 15,
+    calls: 10,
     missing: || None,
     time: || spawn(NOTHING.command(&())?),
 };
