@@ -675,6 +675,20 @@ fn no_zombie_and_no_descriptor_is_left_whatever_clients_did() {
 }
 
 #[test]
+fn a_crash_at_the_very_end_is_in_the_log() {
+    let server = Server::start(&["--model", "prefork", "--processes", "1"]);
+    server.get("/").expect("it is answered");
+    // The master learns of the crash and of its own end at the same time.
+    server.signal(Signal::SIGSTOP);
+    assert!(server.get("/crash").is_none());
+    server.signal(Signal::SIGTERM);
+    server.signal(Signal::SIGCONT);
+    let (status, log, errors) = server.wait();
+    assert_eq!(status.code(), Some(0), "{errors}");
+    capture(&log, r"process (\d+) was killed by SIGSEGV during /crash");
+}
+
+#[test]
 fn a_process_that_is_killed_while_it_does_nothing_loses_no_request() {
     let server = Server::start(&PREFORK);
     let page = server.wait_for_status(|page| page.count("idle") == 15);

@@ -11,7 +11,12 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-use nix::{errno::Errno, libc::PIPE_BUF, unistd};
+use nix::{
+    errno::Errno,
+    libc::PIPE_BUF,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    unistd,
+};
 
 /// A line is dropped if this many bytes are kept already.
 const LIMIT: usize = 64 * 1024;
@@ -54,6 +59,18 @@ impl Log {
             Ok(written) => drop(self.kept.drain(..written)),
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(_) => self.kept.clear(),
+        }
+    }
+
+    /// The same at the end of the server, when nothing is left to wait for: it writes until there
+    /// is no room.
+    pub fn write_the_rest(&mut self) {
+        while let Some(stdout) = self.waits_for() {
+            let mut fds = [PollFd::new(stdout, PollFlags::POLLOUT)];
+            if poll(&mut fds, PollTimeout::ZERO) != Ok(1) {
+                return;
+            }
+            self.write();
         }
     }
 }

@@ -65,6 +65,7 @@ pub fn run(
         // No process may outlive the master, whatever went wrong.
         master.kill_all();
     }
+    master.log.write_the_rest();
     result
 }
 
