@@ -253,7 +253,7 @@ fn all_setups_do_the_whole_work() {
         // Three cannot be divided into several processes of several threads.
         ("hybrid, 2 × 3", "6"),
     ];
-    let jobs = [("computing", 3), ("chatty", 200), ("waiting", 2)];
+    let jobs = [("computing", 2), ("chatty", 100), ("waiting", 2)];
     for (table, (kind, tasks)) in jobs.into_iter().enumerate() {
         let title = format!("The {kind} job, {tasks} tasks for each worker:");
         assert_eq!(experiment["tables"][table]["title"], title);
@@ -662,12 +662,12 @@ fn the_page_tables_grow_with_the_parents_memory() {
         assert!((0.9..2.0).contains(&median(&row[1])), "page faults: {row}");
         assert!(median(&row[2]) > 0.0 && median(&row[3]) > 0.0, "{row}");
     }
-    // Eight workers have data of 4 MiB, each its own, or one for all as long as they only read.
+    // Eight workers have data of 2 MiB, each its own, or one for all as long as they only read.
     let [own, read, written] = &self::rows(experiment, 2)[..] else {
         panic!("{}", experiment["tables"][2]);
     };
     let [own, read, written] = [own, read, written].map(|row| median(&row[1]));
-    let data = f64::from(4 << 20);
+    let data = f64::from(2 << 20);
     assert!(
         own >= 8.0 * data && written >= 9.0 * data,
         "{own}, {written}"

@@ -109,24 +109,29 @@ fn a_way_that_leads_to_no_worker_is_given_up_and_the_others_do_its_tasks() {
 #[cfg(unix)]
 #[test]
 fn a_worker_that_is_lost_or_silent_is_replaced_and_no_task_is_lost() {
-    let folder = std::env::temp_dir().join(format!("pool-demo-test-{}", std::process::id()));
-    std::fs::create_dir(&folder).expect("a folder can be made");
-    let once = folder.join("once");
-    let once = once.display();
     // What happens the first time; afterwards, all is well.
-    for first in [
+    let ends = [
         "exit 1",
         // It is cut off in the middle of a message.
         r#""$0" "$@" | head -c 60"#,
         // It swallows the tasks: nothing is closed, and nothing comes.
         r#"echo "pool-demo 0.1.0 worker little-endian primes nowhere 1"; exec cat >/dev/null"#,
-    ] {
-        let via = format!(r#"sh -c 'if mkdir {once}; then {first}; else exec "$0" "$@"; fi'"#);
-        let (_, errors) = remote(&["--via", &via, "--task-timeout", "2"]);
-        assert!(errors.contains("once more in"), "{first}: {errors}");
-        std::fs::remove_dir(folder.join("once")).expect("it was used");
-    }
-    std::fs::remove_dir(&folder).expect("it is empty");
+    ];
+    // All at once, since each waits for a new attempt.
+    std::thread::scope(|scope| {
+        for (number, first) in ends.into_iter().enumerate() {
+            scope.spawn(move || {
+                let name = format!("pool-demo-test-{}-{number}", std::process::id());
+                let once = std::env::temp_dir().join(name);
+                let tried = once.display();
+                let via =
+                    format!(r#"sh -c 'if mkdir {tried}; then {first}; else exec "$0" "$@"; fi'"#);
+                let (_, errors) = remote(&["--via", &via, "--task-timeout", "2"]);
+                std::fs::remove_dir(once).expect("the first attempt made it");
+                assert!(errors.contains("once more in"), "{first}: {errors}");
+            });
+        }
+    });
 }
 
 #[cfg(unix)]

@@ -79,7 +79,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "computing",
         tasks_per_worker: 20,
-        quick_tasks_per_worker: 3,
+        quick_tasks_per_worker: 2,
         task: || count_primes(0..35_000),
         result: 3732,
         share: 50,
@@ -88,7 +88,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: CHATTY,
         tasks_per_worker: 2500,
-        quick_tasks_per_worker: 200,
+        quick_tasks_per_worker: 100,
         task: || count_primes(0..500),
         result: 95,
         share: 25,

@@ -25,7 +25,7 @@ use crate::{
 
 /// Forks a child that writes to the first pages of its parent's data, twice.
 pub fn first_write(data: &mut Data) -> anyhow::Result<Option<FirstWrite>> {
-    const MOST: usize = 16 << 20;
+    const MOST: usize = 8 << 20;
     let size = data.bytes().len().min(MOST);
     if size == 0 {
         return Ok(None);
@@ -165,7 +165,7 @@ fn read_each_page(bytes: &[u8]) {
 
 /// The memory of all, for each of the [`USES`].
 pub fn table(lab: &Lab, budget: Duration) -> anyhow::Result<Option<Table>> {
-    let size = lab.mode.pick(4, 16, 64) * MIB;
+    let size = lab.mode.pick(2, 16, 64) * MIB;
     let variants = (0..USES.len()).map(|usage| Variant { usage, size });
     let measured = lab.alternate(budget, variants, |variant| trial::run(&TOGETHER, variant))?;
     let title = format!(
