@@ -914,6 +914,48 @@ fn after_an_experiment_that_failed_the_others_run_and_the_exit_code_is_1() {
     assert_eq!(out.matches("┆ an error").count(), 2, "{out}");
 }
 
+/// A read with a time limit ends by EINTR then.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_client_that_is_stopped_and_goes_on_gets_its_answer() {
+    use std::{io::Write, net::TcpListener};
+
+    use nix::sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, waitpid},
+    };
+
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    let port = listener.local_addr().expect("it has an address").port();
+    let load = serde_json::json!({
+        "port": port, "clients": 1, "requests_per_connection": 1, "span": 0, "rate": null,
+    });
+    let clients = demo!("--role", "servers: clients", &load.to_string()).spawn();
+    let clients = clients.expect("they can be started");
+    let (mut connection, _) = listener.accept().expect("the client connects");
+    let asked = connection.read(&mut [0; 1024]).expect("the client asks");
+    assert!(asked > 0);
+    // All of its threads sleep: one waits for the answer, and the others for that thread.
+    let threads = format!("/proc/{}/task", clients.id());
+    wait_until("the client waits", || {
+        fs::read_dir(&threads).expect("it runs").all(|thread| {
+            let stat = thread.and_then(|it| fs::read_to_string(it.path().join("stat")));
+            // The state comes after the name, which is in parentheses.
+            stat.is_ok_and(|stat| stat.contains(") S "))
+        })
+    });
+    let id = pid(clients.id());
+    kill(id, Signal::SIGSTOP).expect("it runs");
+    waitpid(id, Some(WaitPidFlag::WUNTRACED)).expect("it stops");
+    kill(id, Signal::SIGCONT).expect("it is stopped");
+    let answer = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(1024));
+    // This fails if the client has ended, which is seen below.
+    let _ = connection.write_all(answer.as_bytes());
+    let output = finish(clients);
+    let served = String::from_utf8_lossy(&output.stdout);
+    assert!(served.starts_with("{\"Ok\":"), "{output:?}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn servers_without_room_for_their_clients_are_not_measured_but_a_server_that_fails_is_an_error() {

@@ -159,7 +159,11 @@ impl Client {
         let mut filled = 0;
         loop {
             let rest = &mut self.received[filled..];
-            let read = connection.read(rest).map_err(unanswered)?;
+            let read = match connection.read(rest) {
+                // A read with a time limit ends so when its process is stopped and goes on.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                result => result.map_err(unanswered)?,
+            };
             ensure!(read > 0, "a server broke off its answer");
             filled += read;
             let received = &self.received[..filled];
