@@ -992,7 +992,7 @@ mod on_linux {
     fn a_terminal_that_nobody_reads_does_not_stop_the_server() {
         const CHILDREN: usize = 300;
 
-        let terminal = nix::pty::openpty(None, None).expect("a terminal can be made");
+        let terminal = new_terminal(None);
         let mut command = demo!("serve", "--port", "0", "--max-children", "400");
         command.stdout(terminal.slave);
         let mut demo = command.spawn().expect("the demo can be started");

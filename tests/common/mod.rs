@@ -419,6 +419,18 @@ pub fn assert_error_on_full_disk(mut command: Command) {
     }
 }
 
+/// Both ends of a new terminal. No program inherits them that another test starts meanwhile.
+#[cfg(unix)]
+pub fn new_terminal(size: Option<&nix::pty::Winsize>) -> nix::pty::OpenptyResult {
+    use nix::fcntl::{FcntlArg::F_SETFD, FdFlag, fcntl};
+
+    let terminal = nix::pty::openpty(size, None).expect("a terminal can be made");
+    for end in [&terminal.master, &terminal.slave] {
+        fcntl(end, F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
+    }
+    terminal
+}
+
 /// The width of the terminal of [`run_on_a_terminal`]. It differs from the usual 80 columns.
 pub const TERMINAL_COLUMNS: u16 = 60;
 
@@ -431,7 +443,7 @@ pub fn run_on_a_terminal(mut command: Command) -> String {
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    let terminal = nix::pty::openpty(&size, None).expect("a terminal can be made");
+    let terminal = new_terminal(Some(&size));
     command.stdout(terminal.slave);
     let child = command.spawn().expect("the demo can be started");
     // `command` holds a copy of the demo's end of the terminal. If that stayed open, the read below
